@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A split virtqueue, the device's side (virtio 1.2 §2.7).
+ *
+ * The queue lies in guest memory and the driver may write anything at any time. virtq_pop() is the one checked door: indexes are
+ * bounded by the queue's size, chains by VIRTQ_CHAIN_MAX entries (cycles included) and by total bytes, every buffer is
+ * covered by gmem_range(), indirect tables (§2.7.5.3) are copied once before they are read, readable buffers come before
+ * writable ones. After -EPROTO the device calls virtio_dev_broken() and stops.
+ */
+#ifndef KVM_VIRTIO_VIRTQ_H
+#define KVM_VIRTIO_VIRTQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "kvm/gmem.h"
+
+#define VIRTQ_SIZE_MAX 1024
+#define VIRTQ_CHAIN_MAX 1024                    /* descriptors of one chain */
+#define VIRTQ_CHAIN_BYTES_MAX (16u << 20)       /* bytes of one chain */
+
+struct virtq_chain {
+	uint16_t head;                          /* for virtq_push() */
+	uint16_t nread, nwrite;                 /* iov[0..nread) is for reading, iov[nread..nread+nwrite) for writing */
+	uint32_t read_bytes, write_bytes;
+	struct iovec iov[VIRTQ_CHAIN_MAX];      /* into guest memory; lengths never 0 */
+};
+
+struct virtq {
+	const struct gmem *mem;                 /* borrowed */
+	uint16_t index;                         /* of this queue in its device */
+	uint16_t size;                          /* power of two, ≤ VIRTQ_SIZE_MAX; 0: never set up */
+	bool enabled;
+	bool event_idx;                         /* VIRTIO_F_EVENT_IDX was negotiated */
+	gpa_t desc, avail, used;
+	uint16_t next_avail, next_used, signalled_used;
+	int kick_fd;                            /* eventfd, readable when the driver kicked; owned by the transport */
+};
+
+/** virtq_setup() - Check the three areas against guest memory once; Return: 0 or -EPROTO */
+int virtq_setup(struct virtq *q);
+
+/**
+ * virtq_pop() - Take the next descriptor chain the driver offered
+ * @q:		Enabled queue; the caller is the queue's only consumer
+ * @chain:	Filled on success; its iov point into guest memory, valid until virtq_push()
+ *
+ * Return: 1 with a chain, 0 if the ring is empty, -EPROTO if the driver broke the ring.
+ *
+ * virtio 1.2 §2.7.5 (descriptor table), §2.7.6 (available ring)
+ */
+int virtq_pop(struct virtq *q, struct virtq_chain *chain);
+
+/**
+ * virtq_push() - Give a chain back as used, with @written bytes (§2.7.8)
+ * Several threads may push to one queue if they hold one lock around push and virtq_needs_interrupt().
+ */
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+
+/** virtq_needs_interrupt() - After pushes: does the driver want to be told? (§2.7.7) */
+bool virtq_needs_interrupt(struct virtq *q);
+
+/**
+ * virtq_want_kicks() - Turn the driver's notifications on or off (§2.7.10)
+ * After turning on, the ring must be looked at once more: Return: true when it is not empty.
+ */
+bool virtq_want_kicks(struct virtq *q, bool on);
+
+/** virtq_copy_in/out() - Copy between a chain's buffers, from byte @offset on, and memory; Return: bytes copied */
+size_t virtq_copy_in(const struct virtq_chain *chain, size_t offset, void *buf, size_t len);
+size_t virtq_copy_out(const struct virtq_chain *chain, size_t offset, const void *buf, size_t len);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How to start a guest, and the messages between the monitor and its vmm.
+ *
+ * vmm_start() makes a new process in namespaces of its own (user, mount, pid, net, ipc, uts, cgroup), executes this program
+ * again in it under the name "caisson-vmm" (a fresh address space: nothing of the monitor is left in it), and hands over the
+ * configuration with its descriptors in one message on a SOCK_SEQPACKET pair, which then carries struct vmm_msg both ways:
+ *
+ *   monitor → vmm   CONNECT {port} + fd    connect this stream socket to the guest's vsock port
+ *                   ADD_EXPORT {id, flags} + fd, REMOVE_EXPORT {id}
+ *                   STOP                   end at once; the other end's close means the same
+ *   vmm → monitor   STARTED                vCPUs run
+ *                   READY                  the agent listens
+ *                   ACCEPT {port} + fd     a program in the guest connected to the host's port
+ *                   ENDED {end, text}      the last message: the guest has ended, and how
+ *
+ * The vmm says nothing about containers; it gets memory, vCPUs, files, sockets.
+ */
+#ifndef KVM_VMM_H
+#define KVM_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "lib/machine.h"
+
+#define VMM_CMDLINE_MAX 2048
+#define VMM_TEXT_MAX 512
+#define VMM_PROGRAM_NAME "caisson-vmm"  /* argv[0] by which main() knows to call vmm_main() */
+#define VMM_CONTROL_FD 3                /* in the new process */
+#define VMM_VCPUS_MAX 254
+#define VMM_MEMORY_MIN (64ull << 20)
+
+enum vmm_end {
+	VMM_END_NONE = 0,
+	VMM_END_POWER_OFF,      /* the agent asked for it */
+	VMM_END_AGENT_FAILED,   /* the agent could not start; text says why */
+	VMM_END_RESET,          /* the guest reset the machine without a panic */
+	VMM_END_PANIC,          /* the guest kernel panicked */
+	VMM_END_TRIPLE_FAULT,   /* KVM_EXIT_SHUTDOWN */
+	VMM_END_HALTED,         /* all vCPUs halted for good with interrupts off */
+	VMM_END_INTERNAL_ERROR, /* KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_FAIL_ENTRY and the like; text has the figures */
+	VMM_END_STOPPED,        /* the monitor asked for it */
+	VMM_END_FAILED,         /* the vmm itself could not start or go on; text says why */
+};
+/** vmm_end_name() - "panic", "triple fault", … for messages */
+const char *vmm_end_name(enum vmm_end end);
+
+enum vmm_msg_type {
+	VMM_MSG_CONFIG = 1,
+	VMM_MSG_CONNECT,
+	VMM_MSG_ADD_EXPORT,
+	VMM_MSG_REMOVE_EXPORT,
+	VMM_MSG_STOP,
+	VMM_MSG_STARTED = 0x100,
+	VMM_MSG_READY,
+	VMM_MSG_ACCEPT,
+	VMM_MSG_ENDED,
+};
+
+/* Every message is this struct whole, with at most one descriptor beside it (CONFIG: see vmm.c) */
+struct vmm_msg {
+	uint32_t type;                  /* enum vmm_msg_type */
+	uint32_t value;                 /* port, export id, enum vmm_end */
+	uint32_t flags;                 /* ADD_EXPORT: VMM_EXPORT_* */
+	uint32_t reserved;              /* 0 */
+	char text[VMM_TEXT_MAX];        /* NUL-terminated */
+};
+
+#define VMM_EXPORT_READ_ONLY (1u << 0)
+#define VMM_EXPORT_COHERENT (1u << 1)   /* host changes are seen at once (bind mounts); else within a second (rootfs) */
+
+struct vmm_export {
+	uint32_t id;                    /* < MACHINE_EXPORTS_MAX, unique */
+	uint32_t flags;
+	int fd;                         /* detached mount; borrowed for the call */
+};
+
+struct vmm_config {
+	uint64_t memory_bytes;          /* page multiple, ≥ VMM_MEMORY_MIN */
+	uint32_t nvcpus;                /* started at boot */
+	uint32_t max_vcpus;             /* listed in the MP table, ≤ VMM_VCPUS_MAX, ≥ nvcpus */
+	const char *cmdline_extra;      /* appended to the machine's own kernel parameters; NULL for none */
+	const char *name;               /* shown in the process list, e.g. the container's id */
+	/* descriptors, borrowed for the call */
+	int exe_fd;                     /* this program (O_PATH or O_RDONLY of /proc/self/exe) */
+	int kvm_fd;                     /* /dev/kvm */
+	int kernel_fd;                  /* ELF vmlinux with a PVH note, or bzImage */
+	int initramfs_fd;               /* -1 for none */
+	int console_fd;                 /* the kernel log goes here (write end of a pipe); -1: no console device */
+	int log_fd;                     /* the vmm's own log, -1: none */
+	uint32_t log_level;             /* enum log_level */
+	uint32_t log_format;            /* enum log_format */
+	const struct vmm_export *exports;
+	unsigned int nexports;          /* ≤ MACHINE_EXPORTS_MAX; more than a message carries are sent by ADD_EXPORT first */
+};
+
+struct vmm {
+	pid_t pid;      /* in the caller's pid namespace; the caller's child */
+	int pidfd;      /* owned */
+	int control_fd; /* owned; SOCK_SEQPACKET, O_CLOEXEC, non-blocking */
+};
+
+/**
+ * vmm_start() - Start a guest in a new, jailed process
+ * @out:	Filled on success; release with vmm_release()
+ *
+ * Returns once the process has its configuration, not when the guest runs (VMM_MSG_STARTED says that).
+ * Return: 0, or -errno with @err filled and no process left behind.
+ */
+int vmm_start(const struct vmm_config *config, struct vmm *out, struct err *err);
+/** vmm_release() - Kill if still running, reap, close; harmless on {0, -1, -1} */
+void vmm_release(struct vmm *vmm);
+
+/** vmm_send() - Send one message with an optional descriptor (-1: none; borrowed); Return: 0 or -errno */
+int vmm_send(const struct vmm *vmm, const struct vmm_msg *msg, int fd);
+/** vmm_recv() - Receive one; Return: 1 with @msg checked and @fd (-1 or owned by the caller), 0 at the end, -EAGAIN, -EPROTO, -errno */
+int vmm_recv(const struct vmm *vmm, struct vmm_msg *msg, int *fd);
+
+/** vmm_main() - The vmm process itself, called by main() for argv[0] == VMM_PROGRAM_NAME; Return: its exit code */
+int vmm_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What both sides of the hardware boundary know about Caisson's machine: the vmm (kvm/), the agent (guest/) and the monitor
+ * (shim/). Changing a value here changes all three; there is no compatibility to keep, since all are built together.
+ */
+#ifndef LIB_MACHINE_H
+#define LIB_MACHINE_H
+
+/*
+ * The agent's port: a 32-bit write (outl) tells the vmm something; a read returns all ones. The low 16 bits are an argument,
+ * the high 16 bits one of:
+ */
+#define MACHINE_PORT_AGENT 0x05e0
+#define MACHINE_AGENT_READY 1u          /* the agent listens on its vsock ports */
+#define MACHINE_AGENT_POWER_OFF 2u      /* end the guest; argument: 0 = as asked, else the agent's own failure */
+#define MACHINE_AGENT_FAILED 3u         /* the agent could not start: argument = errno; the guest ends */
+
+/* Port of the keyboard controller: writing 0xfe is a reset; a panic has 0x1234 (warm boot) at physical address 0x472 */
+#define MACHINE_PORT_RESET 0x64
+#define MACHINE_RESET_MAGIC_GPA 0x472
+#define MACHINE_RESET_MAGIC_WARM 0x1234
+
+#define MACHINE_GUEST_CID 3             /* always */
+#define MACHINE_HOST_CID 2
+#define MACHINE_VSOCK_PORT_AGENT 1024   /* the agent's ttrpc service listens here */
+#define MACHINE_VSOCK_PORT_STREAM 1025  /* stdio streams: see struct machine_stream_hello */
+
+#define MACHINE_FS_TAG "caisson"        /* the virtio-fs device: its root lists one entry per export, "0", "1", … */
+#define MACHINE_EXPORTS_MAX 256
+
+/*
+ * First bytes on each connection to MACHINE_VSOCK_PORT_STREAM, little-endian: which stream this is. The token was chosen by the
+ * monitor and is named in the Create or Exec request that uses the stream. Nothing is answered.
+ */
+#define MACHINE_STREAM_MAGIC 0x43534e31u /* "CSN1" */
+struct machine_stream_hello {
+	unsigned int magic;
+	unsigned int reserved;          /* 0 */
+	unsigned long long token;       /* never 0 */
+};
+
+#endif

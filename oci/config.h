@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.json (runtime-spec 1.3): parsed once into these structs, by the same code on the host and in the guest.
+ *
+ * Strings are owned by the config, never NULL where the spec requires them, NULL where optional and absent. Arrays come with
+ * their count. Unknown fields are ignored, wrong types and out-of-range values are errors that name the field.
+ */
+#ifndef OCI_CONFIG_H
+#define OCI_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/cleanup.h"
+#include "lib/err.h"
+
+#define OCI_CONFIG_MAX (1u << 20)       /* bytes of config.json */
+#define OCI_PROCESS_MAX (256u << 10)    /* bytes of a process document */
+#define OCI_DEPTH_MAX 32                /* nesting */
+#define OCI_ITEMS_MAX 8192              /* elements of one array or object */
+#define OCI_VERSION "1.2.0"             /* what `spec` writes and `features` states as its newest */
+
+struct oci_strings {
+	char **items; /* ended by NULL too, so that it serves as argv or envp */
+	size_t n;
+};
+
+struct oci_rlimit {
+	int resource; /* RLIMIT_* */
+	uint64_t soft, hard;
+};
+
+#define OCI_CAP_SETS 5
+enum oci_cap_set { OCI_CAP_BOUNDING, OCI_CAP_EFFECTIVE, OCI_CAP_INHERITABLE, OCI_CAP_PERMITTED, OCI_CAP_AMBIENT };
+
+struct oci_process {
+	bool terminal;
+	struct { unsigned int height, width; } console_size;   /* 0: not given */
+	struct {
+		uint32_t uid, gid;
+		uint32_t umask;
+		bool has_umask;
+		uint32_t *additional_gids;
+		size_t nadditional_gids;
+	} user;
+	struct oci_strings args;                /* may be empty in config.json until `create` refuses it */
+	struct oci_strings env;
+	char *cwd;                              /* absolute */
+	bool has_capabilities;
+	uint64_t caps[OCI_CAP_SETS];            /* bit n = capability n; unknown names are warned about and left out, as runc does */
+	struct oci_rlimit *rlimits;
+	size_t nrlimits;
+	bool no_new_privileges;
+	bool has_oom_score_adj;
+	int oom_score_adj;
+	char *apparmor_profile, *selinux_label; /* NULL or "" when absent */
+};
+
+struct oci_mount {
+	char *destination;      /* absolute */
+	char *type;             /* NULL, "bind", "proc", … */
+	char *source;           /* NULL when absent; for binds relative to the bundle or absolute */
+	struct oci_strings options;
+	bool is_bind;           /* type "bind", or "bind"/"rbind" among the options */
+};
+
+enum oci_ns { OCI_NS_PID, OCI_NS_NETWORK, OCI_NS_MOUNT, OCI_NS_IPC, OCI_NS_UTS, OCI_NS_USER, OCI_NS_CGROUP, OCI_NS_TIME, OCI_NS_COUNT };
+struct oci_namespace {
+	bool present;
+	char *path;             /* NULL: a new one */
+};
+
+struct oci_device {
+	char *path;
+	char type;              /* 'c', 'b', 'p' or 'u' */
+	int64_t major, minor;
+	bool has_mode, has_uid, has_gid;
+	uint32_t mode, uid, gid;
+};
+
+struct oci_pair {
+	char *key, *value;
+};
+struct oci_pairs {
+	struct oci_pair *items;
+	size_t n;
+};
+
+struct oci_hook {
+	char *path;
+	struct oci_strings args, env;
+	int timeout_s;          /* 0: none */
+};
+enum oci_hook_kind {
+	OCI_HOOK_PRESTART, OCI_HOOK_CREATE_RUNTIME, OCI_HOOK_CREATE_CONTAINER, OCI_HOOK_START_CONTAINER, OCI_HOOK_POSTSTART,
+	OCI_HOOK_POSTSTOP, OCI_HOOK_COUNT
+};
+struct oci_hooks {
+	struct oci_hook *items;
+	size_t n;
+};
+
+struct oci_config {
+	char *oci_version;
+	bool has_process;
+	struct oci_process process;
+	struct { char *path; bool readonly; } root;
+	char *hostname, *domainname;            /* NULL when absent */
+	struct oci_mount *mounts;
+	size_t nmounts;
+	struct oci_hooks hooks[OCI_HOOK_COUNT];
+	struct oci_pairs annotations;
+	struct {
+		struct oci_namespace namespaces[OCI_NS_COUNT];
+		struct oci_device *devices;
+		size_t ndevices;
+		struct oci_pairs sysctl;
+		struct oci_strings masked_paths, readonly_paths;
+		char *cgroups_path, *rootfs_propagation, *mount_label;
+		bool has_seccomp, has_resources;
+		int64_t memory_limit;           /* bytes; 0: none, -1: unlimited */
+	} linux_;
+	struct {
+		char *kernel_path, *initrd_path;        /* NULL: the installed ones */
+		struct oci_strings kernel_parameters;
+		uint64_t memory_bytes;                  /* vm.hwConfig.memory in bytes, 0: default */
+		uint32_t vcpus;                         /* vm.hwConfig.vcpus, 0: default */
+	} vm;
+};
+
+/**
+ * oci_config_parse() - Parse and validate a config.json
+ * @text, @len:	Hostile bytes, need not be NUL-terminated; at most OCI_CONFIG_MAX
+ * @out:	Set on success only; free with oci_config_free()
+ *
+ * Return: 0; -EINVAL for anything malformed (JSON with line and column, bad UTF-8, NUL bytes, wrong type, out of range, missing
+ * required field), -EFBIG, -ENOMEM; @err names the field, e.g. "config.json: mounts[2].destination: 'x' is not absolute".
+ */
+int oci_config_parse(const char *text, size_t len, struct oci_config **out, struct err *err);
+void oci_config_free(struct oci_config *config);
+DEFINE_CLEANUP(oci_config)
+
+/** oci_process_parse() - The same for a process document (`exec --process FILE`); free with oci_process_free() */
+int oci_process_parse(const char *text, size_t len, struct oci_process **out, struct err *err);
+void oci_process_free(struct oci_process *process);
+DEFINE_CLEANUP(oci_process)
+
+/**
+ * oci_process_write() - Write a process as JSON that oci_process_parse() reads back the same
+ * @out:	New NUL-terminated string, the caller's; Return: its length or -errno
+ */
+ssize_t oci_process_write(const struct oci_process *process, char **out, struct err *err);
+
+/** oci_annotation() - Value of an annotation, or NULL */
+const char *oci_annotation(const struct oci_config *config, const char *key);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the command line asks of a monitor: start one, and talk to a running one.
+ *
+ *   caisson create ──monitor_spawn()──▶ monitor ──vmm_start()──▶ vmm
+ *   caisson start/kill/exec/… ──<state dir>/control.sock──▶ monitor ──ttrpc over vsock──▶ agent
+ *
+ * The control socket is a SOCK_SEQPACKET Unix socket, mode 0600, in the container's state directory. One request per
+ * connection (EXEC and WAIT keep theirs open): a header struct and a payload, answered by a header and a text. The stand-in of an
+ * exec'd process gets the process's vsock streams as descriptors and relays its stdio itself (lib/relay.h), so that a
+ * stalled client stalls nobody else; closing the connection before the process has ended kills the process in the guest.
+ */
+#ifndef SHIM_CONTROL_H
+#define SHIM_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "oci/config.h"
+
+#define CONTROL_SOCKET_NAME "control.sock"
+
+/* ---- starting a monitor ---- */
+
+struct monitor_args {
+	const char *id;                 /* validated */
+	const struct oci_config *config;
+	const char *config_text;        /* the same as the bytes it was parsed from */
+	size_t config_len;
+	int bundle_fd;                  /* the bundle directory */
+	int state_fd;                   /* the container's state directory: control.sock is made in it */
+	int exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* borrowed */
+	uint64_t memory_bytes;
+	uint32_t nvcpus;
+	int stdio[3];                   /* the container's, without a terminal; borrowed */
+	int console_socket_fd;          /* connected Unix socket that gets the pty's master; -1 without a terminal */
+	bool debug;                     /* the guest kernel's log goes to the log at debug level */
+};
+
+struct monitor {
+	pid_t pid;      /* in the caller's pid namespace: the container's pid for engines; the caller's child, never waited for by create */
+	int pidfd;      /* owned */
+};
+
+/**
+ * monitor_spawn() - Open the exports, start the monitor, wait until the container is created in the guest
+ * @out:	Filled on success. When the caller exits the monitor is the next subreaper's child; `run` waits for it: it exits with
+ *		the container's own status, 128+n for a signal.
+ *
+ * Return: 0; or -errno with @err filled and everything undone (no process, mount, socket or cgroup left). Errors of the container's
+ * program (not found, not executable, a directory) carry runc's words; all others avoid them.
+ */
+int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct err *err);
+
+/* ---- talking to a running monitor; @state_fd is the container's state directory ---- */
+
+/** control_start() - Let the created process run; Return: 0, -ECONNREFUSED when no monitor answers, or -errno with @err */
+int control_start(int state_fd, struct err *err);
+/** control_signal() - Signal the container's process, or all of its processes */
+int control_signal(int state_fd, int signo, bool all, struct err *err);
+/** control_stop() - Kill the container and end the guest: after it the monitor is on its way out; used by delete --force */
+int control_stop(int state_fd, struct err *err);
+
+struct control_exec_args {
+	const struct oci_process *process;
+	const char *exec_id;            /* NULL: chosen by the monitor */
+};
+struct control_exec {
+	int control_fd;                 /* owned: carries the exit status later; closing it kills the process */
+	int streams[3];                 /* owned: stdin, stdout, stderr of the process as stream sockets; with a terminal only [0], both ways */
+	int guest_pid;
+};
+/** control_exec() - Start a process in the running container; Return: 0 or -errno (words as in monitor_spawn()) */
+int control_exec(int state_fd, const struct control_exec_args *args, struct control_exec *out, struct err *err);
+int control_exec_resize(const struct control_exec *exec, unsigned int rows, unsigned int columns);
+int control_exec_signal(const struct control_exec *exec, int signo);
+/** control_exec_status() - Read the final status once control_fd is readable; Return: 0–255 exit code, 128+n, or -EPIPE when the guest is gone */
+int control_exec_status(const struct control_exec *exec);
+void control_exec_release(struct control_exec *exec);
+
+/**
+ * stdio_serve() - The stand-in's work after control_exec(): relay stdio and terminal, forward signals, wait for the end
+ * @stdio:	The descriptors to relay (owned by the call); with a terminal stdio[0] is the terminal or the pty's slave
+ * @terminal:	stdio[0] is a terminal: size changes (SIGWINCH) are passed on; the caller has set it raw
+ * Return: the exit status as control_exec_status(), or -errno
+ */
+int stdio_serve(struct control_exec *exec, int stdio[3], bool terminal, struct err *err);
+
+#endif
