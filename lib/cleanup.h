@@ -36,21 +36,21 @@ static inline void cleanup_close_p(int *fd)
 #define cleanup_close __attribute__((cleanup(cleanup_close_p)))
 
 /* DEFINE_CLEANUP(loop) in a header makes CLEANUP(loop) usable: `CLEANUP(loop) struct loop *l = NULL;` */
-#define DEFINE_CLEANUP(x)                                                                          \
-	static inline void cleanup_##x##_p(struct x **p)                                           \
-	{                                                                                          \
-		int saved_errno = errno;                                                           \
-		x##_free(*p);                                                                      \
-		errno = saved_errno;                                                               \
+#define DEFINE_CLEANUP(x)                                \
+	static inline void cleanup_##x##_p(struct x **p) \
+	{                                                \
+		int saved_errno = errno;                 \
+		x##_free(*p);                            \
+		errno = saved_errno;                     \
 	}
 #define CLEANUP(x) __attribute__((cleanup(cleanup_##x##_p)))
 
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		__auto_type take_slot = (p);                                                       \
-		__auto_type take_value = *take_slot;                                               \
-		*take_slot = NULL;                                                                 \
-		take_value;                                                                        \
+#define take_ptr(p)                                  \
+	({                                           \
+		__auto_type take_slot = (p);         \
+		__auto_type take_value = *take_slot; \
+		*take_slot = NULL;                   \
+		take_value;                          \
 	})
 
 static inline int take_fd(int *fd)
@@ -68,6 +68,6 @@ static inline void close_fd(int *fd)
 }
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

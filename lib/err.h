@@ -15,8 +15,8 @@
 #define ERR_MSG_MAX 1024
 
 struct err {
-	int code;               /* errno value, 0: no error */
-	char msg[ERR_MSG_MAX];  /* one sentence, no full stop, cut at the end when too long */
+	int code;	       /* errno value, 0: no error */
+	char msg[ERR_MSG_MAX]; /* one sentence, no full stop, cut at the end when too long */
 };
 
 /**

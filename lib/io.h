@@ -36,7 +36,8 @@ ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct
  *
  * Return: 0, or -errno with nothing left behind; @err names the path.
  */
-int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode_t mode, struct err *err);
+int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode_t mode,
+		  struct err *err);
 
 /**
  * io_send_fds() - Send one message with descriptors over a Unix socket (MSG_NOSIGNAL)

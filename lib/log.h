@@ -49,6 +49,7 @@ struct log_ratelimit {
 	bool started;
 };
 /** log_guest_warn() - A warning caused by a guest's behaviour, rate-limited by @rl (one static struct per call site) */
-void log_guest_warn(struct log_ratelimit *rl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void log_guest_warn(struct log_ratelimit *rl, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

@@ -18,8 +18,9 @@
 struct loop;
 
 struct loop_source {
-	int fd;                                                         /* borrowed */
-	void (*on_event)(struct loop_source *source, uint32_t events);  /* EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR */
+	int fd; /* borrowed */
+	void (*on_event)(struct loop_source *source,
+			 uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR */
 	/* the loop's own */
 	struct loop *loop;
 	struct loop_source *next, *prev;
@@ -64,7 +65,8 @@ struct loop_signals {
 	void (*on_signal)(struct loop_signals *signals, int signo, pid_t sender);
 	bool initialised;
 };
-int loop_signals_init(struct loop *loop, struct loop_signals *signals, const sigset_t *mask, struct err *err);
+int loop_signals_init(struct loop *loop, struct loop_signals *signals, const sigset_t *mask,
+		      struct err *err);
 void loop_signals_release(struct loop_signals *signals);
 
 #endif

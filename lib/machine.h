@@ -11,21 +11,23 @@
  * the high 16 bits one of:
  */
 #define MACHINE_PORT_AGENT 0x05e0
-#define MACHINE_AGENT_READY 1u          /* the agent listens on its vsock ports */
-#define MACHINE_AGENT_POWER_OFF 2u      /* end the guest; argument: 0 = as asked, else the agent's own failure */
-#define MACHINE_AGENT_FAILED 3u         /* the agent could not start: argument = errno; the guest ends */
+#define MACHINE_AGENT_READY 1u /* the agent listens on its vsock ports */
+#define MACHINE_AGENT_POWER_OFF \
+	2u /* end the guest; argument: 0 = as asked, else the agent's own failure */
+#define MACHINE_AGENT_FAILED 3u /* the agent could not start: argument = errno; the guest ends */
 
 /* Port of the keyboard controller: writing 0xfe is a reset; a panic has 0x1234 (warm boot) at physical address 0x472 */
 #define MACHINE_PORT_RESET 0x64
 #define MACHINE_RESET_MAGIC_GPA 0x472
 #define MACHINE_RESET_MAGIC_WARM 0x1234
 
-#define MACHINE_GUEST_CID 3             /* always */
+#define MACHINE_GUEST_CID 3 /* always */
 #define MACHINE_HOST_CID 2
-#define MACHINE_VSOCK_PORT_AGENT 1024   /* the agent's ttrpc service listens here */
-#define MACHINE_VSOCK_PORT_STREAM 1025  /* stdio streams: see struct machine_stream_hello */
+#define MACHINE_VSOCK_PORT_AGENT 1024  /* the agent's ttrpc service listens here */
+#define MACHINE_VSOCK_PORT_STREAM 1025 /* stdio streams: see struct machine_stream_hello */
 
-#define MACHINE_FS_TAG "caisson"        /* the virtio-fs device: its root lists one entry per export, "0", "1", … */
+#define MACHINE_FS_TAG \
+	"caisson" /* the virtio-fs device: its root lists one entry per export, "0", "1", … */
 #define MACHINE_EXPORTS_MAX 256
 
 /*
@@ -35,8 +37,8 @@
 #define MACHINE_STREAM_MAGIC 0x43534e31u /* "CSN1" */
 struct machine_stream_hello {
 	unsigned int magic;
-	unsigned int reserved;          /* 0 */
-	unsigned long long token;       /* never 0 */
+	unsigned int reserved;	  /* 0 */
+	unsigned long long token; /* never 0 */
 };
 
 #endif

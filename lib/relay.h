@@ -13,6 +13,8 @@
  * Descriptors given by an engine are shared with other processes, so O_NONBLOCK is never set on those: relay_private_fd()
  * makes a private open file description where the kernel allows it, and MSG_DONTWAIT or writes of at most PIPE_BUF after
  * POLLOUT serve the rest.
+ *
+ * relay_start() sets SIGPIPE to be ignored when it is at its default; whoever executes other programs resets it first.
  */
 #ifndef LIB_RELAY_H
 #define LIB_RELAY_H
@@ -26,13 +28,21 @@
 #define RELAY_BUFFER (64u << 10) /* bytes held between source and sink */
 
 struct relay {
-	int from, to;                           /* owned until the relay is done; -1 when closed */
+	int from, to; /* owned until the relay is done; -1 when closed */
 	struct loop_source in, out;
-	uint8_t *buffer;                        /* owned, RELAY_BUFFER bytes, allocated on first use */
-	size_t start, end;                      /* bytes waiting: buffer[start..end) */
+	uint8_t *buffer;   /* owned, RELAY_BUFFER bytes, allocated on first use */
+	size_t start, end; /* bytes waiting: buffer[start..end) */
 	bool eof, done;
-	uint64_t total_bytes;                   /* bytes delivered to the sink */
-	void (*on_done)(struct relay *relay);   /* called once, from the loop; may free the owner; may be NULL */
+	uint64_t total_bytes; /* bytes delivered to the sink */
+	int error;	      /* -errno when the sink broke before the source's end, else 0 */
+	void (*on_done)(
+		struct relay
+			*relay); /* called once, from the loop; may free the owner; may be NULL */
+	/* the relay's own */
+	struct loop *loop;
+	bool started;
+	bool from_is_socket, to_is_socket;
+	bool to_blocks; /* no socket, no O_NONBLOCK: poll before each write */
 };
 
 /**
@@ -46,7 +56,12 @@ int relay_start(struct relay *relay, struct loop *loop, int from, int to,
 /** relay_stop() - Stop at once, without on_done; closes both descriptors; harmless on a zeroed or finished relay */
 void relay_stop(struct relay *relay);
 
-/** relay_private_fd() - A non-blocking descriptor of our own for what @fd refers to (reopened by /proc/self/fd), or a dup of it */
+/**
+ * relay_private_fd() - A descriptor of our own for what @fd refers to: pipes and terminals are reopened non-blocking by
+ * /proc/self/fd, all else (and what cannot be reopened) is a dup, so that file offsets stay shared
+ * @fd:		Stays open and the caller's: close it where the other end must see the relay's end of file
+ * Return: a descriptor or -errno
+ */
 int relay_private_fd(int fd, bool for_writing);
 
 #endif

@@ -24,9 +24,11 @@
 
 #include "lib/loop.h"
 
-#define TTRPC_MESSAGE_MAX (4u << 20)    /* bytes of one payload, as in containerd's implementation */
-#define TTRPC_CALLS_MAX 256u            /* calls under way on one connection */
-#define TTRPC_OUTPUT_MAX (16u << 20)    /* bytes queued for a peer that does not read; above: the connection is closed */
+#define TTRPC_MESSAGE_MAX (4u << 20) /* bytes of one payload, as in containerd's implementation */
+#define TTRPC_CALLS_MAX 256u	     /* calls under way on one connection */
+#define TTRPC_OUTPUT_MAX \
+	(16u             \
+	 << 20) /* bytes queued for a peer that does not read; above: the connection is closed */
 
 /* Status codes (the numbers of gRPC's) that we use */
 enum ttrpc_code {
@@ -44,14 +46,14 @@ enum ttrpc_code {
 	TTRPC_UNAVAILABLE = 14,
 };
 
-struct ttrpc_conn;      /* one connection, either role or both */
-struct ttrpc_call;      /* a request received and not yet answered */
+struct ttrpc_conn; /* one connection, either role or both */
+struct ttrpc_call; /* a request received and not yet answered */
 
 /* ---- server side ---- */
 
 struct ttrpc_method {
-	const char *name;       /* "Kill" */
-	size_t request_max;     /* bytes; a longer payload is refused with INVALID_ARGUMENT */
+	const char *name;   /* "Kill" */
+	size_t request_max; /* bytes; a longer payload is refused with INVALID_ARGUMENT */
 	/**
 	 * @handle: must answer, now or later, with ttrpc_reply() or ttrpc_reply_error(), exactly once. @payload is borrowed
 	 * until it returns.
@@ -59,7 +61,7 @@ struct ttrpc_method {
 	void (*handle)(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg);
 };
 struct ttrpc_service {
-	const char *name;       /* "caisson.agent.Agent" */
+	const char *name;		    /* "caisson.agent.Agent" */
 	const struct ttrpc_method *methods; /* ended by a NULL name */
 	void *arg;
 };
@@ -73,6 +75,18 @@ void ttrpc_reply_error(struct ttrpc_call *call, enum ttrpc_code code, const char
 /* protobuf-c convenience, usable without including protobuf-c here: @message is a ProtobufCMessage * */
 void ttrpc_reply_message(struct ttrpc_call *call, const void *message);
 
+/* ---- decoding ---- */
+
+/**
+ * ttrpc_unpack() - Decode a message from a peer, with memory bounded by about twice its length
+ * @descriptor:	const ProtobufCMessageDescriptor *, e.g. &caisson__agent__wait_response__descriptor
+ *
+ * Plain X__unpack() lets a few megabytes of unknown or repeated fields take a hundred times as much: use this for whatever a
+ * guest sends. Return: the message (free it with ttrpc_message_free() or X__free_unpacked(m, NULL)), or NULL when it is broken.
+ */
+void *ttrpc_unpack(const void *descriptor, const uint8_t *payload, size_t len);
+void ttrpc_message_free(void *message);
+
 /* ---- connections ---- */
 
 /**
@@ -83,7 +97,8 @@ void ttrpc_reply_message(struct ttrpc_call *call, const void *message);
  *		with TTRPC_UNAVAILABLE; the callee then calls ttrpc_conn_free(). May be NULL.
  */
 struct ttrpc_conn *ttrpc_conn_new(struct loop *loop, int fd, const struct ttrpc_service *services,
-				  void (*on_close)(struct ttrpc_conn *conn, void *arg), void *arg, struct err *err);
+				  void (*on_close)(struct ttrpc_conn *conn, void *arg), void *arg,
+				  struct err *err);
 /** ttrpc_conn_free() - Close; pending calls are dropped without callback, received ones become silent. NULL is allowed. */
 void ttrpc_conn_free(struct ttrpc_conn *conn);
 
@@ -92,7 +107,7 @@ void ttrpc_conn_free(struct ttrpc_conn *conn);
 /* The answer to one call; valid during the callback only */
 struct ttrpc_result {
 	enum ttrpc_code code;
-	const char *message;    /* status text, "" when code is TTRPC_OK */
+	const char *message; /* status text, "" when code is TTRPC_OK */
 	const uint8_t *payload;
 	size_t len;
 };
@@ -105,7 +120,7 @@ typedef void ttrpc_on_result(const struct ttrpc_result *result, void *arg);
  * @on_result:	Called exactly once from the loop, except after ttrpc_conn_free(); may be NULL
  * Return: 0, or -errno (then no callback): -EBUSY above TTRPC_CALLS_MAX, -EMSGSIZE, -EPIPE when closed.
  */
-int ttrpc_call(struct ttrpc_conn *conn, const char *service, const char *method, const void *message,
-	       uint64_t timeout_ms, ttrpc_on_result *on_result, void *arg);
+int ttrpc_call(struct ttrpc_conn *conn, const char *service, const char *method,
+	       const void *message, uint64_t timeout_ms, ttrpc_on_result *on_result, void *arg);
 
 #endif
