@@ -78,10 +78,12 @@ struct virtio_dev *virtio_rng_new(struct err *err);
 /** virtio_console_new() - One port, output only, to @fd (a non-blocking pipe; what does not fit is dropped) (§5.3) */
 struct virtio_dev *virtio_console_new(int fd, struct err *err);
 
+#define VSOCK_CONNECTIONS_MAX 256
 /**
  * virtio_vsock_new() - Stream sockets between guest and monitor (§5.10), see vsock.c
- * @on_accept:	A program in the guest connected to host port @port: @fd is one end of a socket pair, the callee's to own;
- *		Return: 0 to accept, else the guest sees a reset. Runs on the device's thread.
+ * @on_accept:	A program in the guest connected to host port @port: @fd is one end of a socket pair (blocking, O_CLOEXEC), the
+ *		callee's to own whatever it returns; Return: 0 to accept, else the guest sees a reset. Runs on the device's
+ *		thread and must not wait.
  */
 struct virtio_dev *virtio_vsock_new(uint32_t guest_cid, int (*on_accept)(void *arg, uint32_t port, int fd), void *arg,
 				    struct err *err);
@@ -89,7 +91,7 @@ struct virtio_dev *virtio_vsock_new(uint32_t guest_cid, int (*on_accept)(void *a
  * virtio_vsock_connect() - Connect @fd to guest port @port
  * @fd:		A stream socket, owned by the device from now on; closed when the guest refuses or the connection ends. May be
  *		called before the driver is up: the request waits (at most VSOCK_CONNECTIONS_MAX at a time).
- * Return: 0 or -errno; any thread.
+ * Return: 0, or -ENOBUFS with @fd closed when too many wait; any thread.
  */
 int virtio_vsock_connect(struct virtio_dev *dev, uint32_t port, int fd);
 

@@ -36,9 +36,15 @@ struct virtq {
 	gpa_t desc, avail, used;
 	uint16_t next_avail, next_used, signalled_used;
 	int kick_fd;                            /* eventfd, readable when the driver kicked; owned by the transport */
+	void *desc_area, *avail_area, *used_area; /* set by virtq_setup(), into guest memory; only for virtq.c */
 };
 
-/** virtq_setup() - Check the three areas against guest memory once; Return: 0 or -EPROTO */
+/**
+ * virtq_setup() - Check size, alignment and place of the three areas once and keep their host addresses
+ *
+ * The indexes (next_avail, …) are left as they are. On a queue that is not @enabled the functions below do nothing: pop returns 0.
+ * Return: 0 or -EPROTO
+ */
 int virtq_setup(struct virtq *q);
 
 /**
@@ -58,7 +64,10 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain);
  */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 
-/** virtq_needs_interrupt() - After pushes: does the driver want to be told? (§2.7.7) */
+/**
+ * virtq_needs_interrupt() - Does the driver want to be told of the pushes since the last call? (§2.7.7)
+ * To be asked at least every 32768 pushes (the indexes are 16 bits wide).
+ */
 bool virtq_needs_interrupt(struct virtq *q);
 
 /**

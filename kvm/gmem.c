@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest memory: see gmem.h for the map.
+ *
+ * RAM is private anonymous memory, reserved lazily: a guest that was given 4 GiB and touches 60 MiB costs 60 MiB. The
+ * regions are set up once, before any vCPU or device thread runs, and never move or shrink; that is why gmem_range() needs no
+ * lock and why a pointer that it returned stays good for the life of the guest. Addresses and lengths that reach it are the
+ * guest's: all arithmetic is done on what is left of a region, so that nothing can wrap.
+ */
+#include "kvm/gmem.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define GMEM_SIZE_MIN (32ull << 20)
+#define GMEM_SIZE_MAX \
+	(1ull << 46) /* what a process can map, with room for itself; far above any host */
+
+static int map_region(struct gmem *mem, gpa_t gpa, uint64_t len, struct err *err)
+{
+	struct gmem_region *region = &mem->regions[mem->nregions];
+	void *hva;
+
+	hva = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	if (hva == MAP_FAILED)
+		return err_sys(err, errno, "Cannot map %llu MiB of guest memory",
+			       (unsigned long long)(len >> 20));
+	/* A core dump of ours must not carry the guest's secrets, nor its gigabytes */
+	(void)madvise(hva, len, MADV_DONTDUMP);
+	region->gpa = gpa;
+	region->len = len;
+	region->hva = hva;
+	mem->nregions++;
+	return 0;
+}
+
+int gmem_init(struct gmem *mem, uint64_t size, struct err *err)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t low = size < GMEM_LOW_END ? size : GMEM_LOW_END;
+	int r;
+
+	*mem = (struct gmem){0};
+	if (size < GMEM_SIZE_MIN || size > GMEM_SIZE_MAX || size % page)
+		return err_set(
+			err, EINVAL,
+			"Guest memory of %llu bytes is too small, too large or no page multiple",
+			(unsigned long long)size);
+	r = map_region(mem, 0, low, err);
+	if (r < 0)
+		return r;
+	if (size == low)
+		return 0;
+	r = map_region(mem, GMEM_HIGH_START, size - low, err);
+	if (r < 0)
+		gmem_release(mem);
+	return r;
+}
+
+void gmem_release(struct gmem *mem)
+{
+	unsigned int i;
+
+	for (i = 0; i < mem->nregions; i++)
+		(void)munmap(mem->regions[i].hva, mem->regions[i].len);
+	*mem = (struct gmem){0};
+}
+
+void *gmem_range(const struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	const struct gmem_region *region;
+	unsigned int i;
+
+	if (!len)
+		return NULL;
+	for (i = 0; i < mem->nregions; i++) {
+		region = &mem->regions[i];
+		if (gpa < region->gpa || gpa - region->gpa >= region->len)
+			continue;
+		if (len > region->len - (gpa - region->gpa))
+			return NULL;
+		return region->hva + (gpa - region->gpa);
+	}
+	return NULL;
+}

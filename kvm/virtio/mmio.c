@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The virtio-mmio transport (virtio 1.2 §4.2), its registers and the device life cycle of §3.1.
+ *
+ *   status 0 ─ACKNOWLEDGE, DRIVER─▶ features ─FEATURES_OK─▶ queues ─DRIVER_OK─▶ active ──0──▶ status 0
+ *                                                              └── broken(): DEVICE_NEEDS_RESET ──┘
+ *
+ * Registers are written by the guest in any order, with any value, from several vCPUs at once. One lock per slot orders
+ * them; each write is checked against the state it is allowed in and ignored otherwise, so that a device only ever sees queues
+ * that virtq_setup() has passed, and sees them change only while it is reset.
+ *
+ * Device threads never take the lock, since reset() joins them while holding it: what they touch (Status for
+ * DEVICE_NEEDS_RESET, InterruptStatus, ConfigGeneration) is atomic, and Status bits are only ever or-ed in.
+ *
+ * Interrupts. The irqfd pulses an edge-triggered line. The device sets its bit in InterruptStatus, then pulses; the driver
+ * reads the bits, acknowledges them, then looks at the rings. A bit that is set between its read and its acknowledgement
+ * stays set, so the acknowledgement pulses again: no wake-up is lost, at the price of a rare needless one.
+ */
+#include "kvm/virtio/mmio.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+#define MMIO_MAGIC 0x74726976u /* "virt" */
+#define MMIO_VERSION 2u
+#define MMIO_VENDOR 0x53494143u /* "CAIS" */
+#define MMIO_NONE \
+	0xffffffffu /* both halves of the length of a shared memory region that does not exist (§4.2.2) */
+
+#define MMIO_FEATURES                                                                       \
+	(VIRTIO_F_BIT(VIRTIO_BIT_VERSION_1) | VIRTIO_F_BIT(VIRTIO_BIT_RING_INDIRECT_DESC) | \
+	 VIRTIO_F_BIT(VIRTIO_BIT_RING_EVENT_IDX))
+
+struct virtio_mmio {
+	struct virtio_dev *dev;		     /* owned; NULL in a placeholder */
+	const struct virtio_mmio_host *host; /* borrowed */
+	int irq_fd;			     /* owned */
+
+	uint32_t status;	   /* atomic; VIRTIO_CONFIG_S_* */
+	uint32_t interrupt_status; /* atomic; VIRTIO_MMIO_INT_* */
+	uint32_t generation;	   /* atomic; ConfigGeneration */
+
+	pthread_mutex_t
+		lock; /* guards all below, and the device's queues until they are activated */
+	uint32_t device_features_sel;
+	uint32_t driver_features_sel;
+	uint32_t queue_sel;
+	uint64_t driver_features;
+	uint32_t wired;		  /* bit n: the host ties queue n's kick_fd */
+	struct log_ratelimit log; /* used by whoever sets DEVICE_NEEDS_RESET, one at a time */
+};
+
+/* ---- what device threads call: no lock ---- */
+
+static void pulse(struct virtio_mmio *slot)
+{
+	(void)eventfd_write(slot->irq_fd, 1);
+}
+
+static void on_interrupt(struct virtio_dev *dev, bool config_changed)
+{
+	struct virtio_mmio *slot = dev->transport;
+	uint32_t bit = config_changed ? VIRTIO_MMIO_INT_CONFIG : VIRTIO_MMIO_INT_VRING;
+
+	if (config_changed)
+		(void)__atomic_add_fetch(&slot->generation, 1, __ATOMIC_SEQ_CST);
+	(void)__atomic_or_fetch(&slot->interrupt_status, bit, __ATOMIC_SEQ_CST);
+	pulse(slot);
+}
+
+static void on_broken(struct virtio_dev *dev, const char *why)
+{
+	struct virtio_mmio *slot = dev->transport;
+	uint32_t old;
+
+	old = __atomic_fetch_or(&slot->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_SEQ_CST);
+	if (old & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	log_guest_warn(&slot->log, "%s: %s, the device needs a reset", dev->ops->name, why);
+	if (old & VIRTIO_CONFIG_S_DRIVER_OK)
+		on_interrupt(dev, true);
+}
+
+/* ---- life cycle ---- */
+
+static uint32_t get_status(const struct virtio_mmio *slot)
+{
+	return __atomic_load_n(&slot->status, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t offered_features(const struct virtio_mmio *slot)
+{
+	return slot->dev->ops->features | MMIO_FEATURES;
+}
+
+static bool features_are_acceptable(const struct virtio_mmio *slot)
+{
+	return !(slot->driver_features & ~offered_features(slot)) &&
+	       (slot->driver_features & VIRTIO_F_BIT(VIRTIO_BIT_VERSION_1));
+}
+
+static void wire_kicks(struct virtio_mmio *slot)
+{
+	const struct virtio_dev *dev = slot->dev;
+	uint16_t i;
+
+	if (!slot->host->ioeventfd)
+		return;
+	for (i = 0; i < dev->ops->nqueues; i++) {
+		if (!dev->queues[i].enabled)
+			continue;
+		if (!slot->host->ioeventfd(slot->host->arg, slot, i, dev->queues[i].kick_fd, true))
+			slot->wired |= 1u << i;
+	}
+}
+
+static void unwire_kicks(struct virtio_mmio *slot)
+{
+	const struct virtio_dev *dev = slot->dev;
+	uint16_t i;
+
+	for (i = 0; i < dev->ops->nqueues; i++) {
+		if (slot->wired & (1u << i))
+			(void)slot->host->ioeventfd(slot->host->arg, slot, i,
+						    dev->queues[i].kick_fd, false);
+	}
+	slot->wired = 0;
+}
+
+static void activate_device(struct virtio_mmio *slot)
+{
+	struct virtio_dev *dev = slot->dev;
+	struct err err = {0};
+	uint16_t i;
+	int r;
+
+	dev->features = slot->driver_features;
+	for (i = 0; i < dev->ops->nqueues; i++)
+		dev->queues[i].event_idx = dev->features & VIRTIO_F_BIT(VIRTIO_BIT_RING_EVENT_IDX);
+	r = dev->ops->activate(dev, &err);
+	if (r < 0) {
+		virtio_dev_broken(dev, err.code ? err.msg : "cannot be activated");
+		return;
+	}
+	wire_kicks(slot);
+}
+
+static void clear_queue(struct virtq *q, const struct gmem *mem, uint16_t index)
+{
+	int kick_fd = q->kick_fd;
+	eventfd_t count;
+
+	*q = (struct virtq){.mem = mem, .index = index, .kick_fd = kick_fd};
+	(void)eventfd_read(kick_fd, &count);
+}
+
+static void reset_device(struct virtio_mmio *slot)
+{
+	struct virtio_dev *dev = slot->dev;
+	uint16_t i;
+
+	unwire_kicks(slot);
+	dev->ops->reset(dev);
+	/* No thread of the device runs any more */
+	for (i = 0; i < dev->ops->nqueues; i++)
+		clear_queue(&dev->queues[i], dev->mem, i);
+	dev->features = 0;
+	slot->driver_features = 0;
+	slot->device_features_sel = slot->driver_features_sel = slot->queue_sel = 0;
+	__atomic_store_n(&slot->interrupt_status, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slot->status, 0, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * The driver sets bits one after the other and may clear them only all at once (§2.1.1). A bit that may not be set yet stays
+ * clear, which for FEATURES_OK is how a device says no (§3.1.1 step 6).
+ */
+static void write_status(struct virtio_mmio *slot, uint32_t value)
+{
+	uint32_t old = get_status(slot), wanted = value & ~old, now;
+
+	if (!value) {
+		reset_device(slot);
+		return;
+	}
+	now = old | (wanted & (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+			       VIRTIO_CONFIG_S_FAILED));
+	if ((wanted & VIRTIO_CONFIG_S_FEATURES_OK) && (now & VIRTIO_CONFIG_S_DRIVER) &&
+	    features_are_acceptable(slot))
+		now |= VIRTIO_CONFIG_S_FEATURES_OK;
+	if ((wanted & VIRTIO_CONFIG_S_DRIVER_OK) && (now & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	    !(now & VIRTIO_CONFIG_S_FAILED))
+		now |= VIRTIO_CONFIG_S_DRIVER_OK;
+	(void)__atomic_or_fetch(&slot->status, now, __ATOMIC_SEQ_CST);
+	if (now & ~old & VIRTIO_CONFIG_S_DRIVER_OK)
+		activate_device(slot);
+}
+
+/* ---- registers ---- */
+
+static struct virtq *selected_queue(struct virtio_mmio *slot)
+{
+	return slot->queue_sel < slot->dev->ops->nqueues ? &slot->dev->queues[slot->queue_sel]
+							 : NULL;
+}
+
+static uint32_t half(uint64_t value, uint32_t sel)
+{
+	return sel == 0 ? (uint32_t)value : sel == 1 ? (uint32_t)(value >> 32) : 0;
+}
+
+static void set_half(uint64_t *value, bool high, uint32_t part)
+{
+	if (high)
+		*value = (*value & 0xffffffffull) | (uint64_t)part << 32;
+	else
+		*value = (*value & ~0xffffffffull) | part;
+}
+
+static uint32_t read_register(struct virtio_mmio *slot, uint64_t offset)
+{
+	const struct virtq *q = selected_queue(slot);
+
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES:
+		return half(offered_features(slot), slot->device_features_sel);
+	case VIRTIO_MMIO_QUEUE_NUM_MAX:
+		return q ? slot->dev->ops->queue_max : 0;
+	case VIRTIO_MMIO_QUEUE_READY:
+		return q && q->enabled;
+	case VIRTIO_MMIO_STATUS:
+		return get_status(slot);
+	/* The DAX window of virtio-fs will be region 0; until then no region exists */
+	case VIRTIO_MMIO_SHM_LEN_LOW:
+	case VIRTIO_MMIO_SHM_LEN_HIGH:
+	case VIRTIO_MMIO_SHM_BASE_LOW:
+	case VIRTIO_MMIO_SHM_BASE_HIGH:
+		return MMIO_NONE;
+	case VIRTIO_MMIO_CONFIG_GENERATION:
+		return __atomic_load_n(&slot->generation, __ATOMIC_SEQ_CST);
+	default:
+		return 0;
+	}
+}
+
+static void write_driver_features(struct virtio_mmio *slot, uint32_t value)
+{
+	/* Settled once FEATURES_OK stands (§3.1.1) */
+	if ((get_status(slot) & VIRTIO_CONFIG_S_FEATURES_OK) || slot->driver_features_sel > 1) {
+		/* Bits above 63 do not exist here: remember that the driver wanted one by a bit that is never offered */
+		if (value && !(get_status(slot) & VIRTIO_CONFIG_S_FEATURES_OK))
+			slot->driver_features |= VIRTIO_F_BIT(63);
+		return;
+	}
+	set_half(&slot->driver_features, slot->driver_features_sel == 1, value);
+}
+
+static void write_queue_ready(struct virtq *q, uint32_t value)
+{
+	if (!value)
+		q->enabled = false;
+	else if (!q->enabled && virtq_setup(q) == 0)
+		q->enabled = true;
+}
+
+/* Registers of the selected queue; they hold still from DRIVER_OK to the next reset, all but Ready from Ready on */
+static void write_queue_register(struct virtio_mmio *slot, uint64_t offset, uint32_t value)
+{
+	struct virtq *q = selected_queue(slot);
+	uint32_t status = get_status(slot);
+
+	if (!q || !(status & VIRTIO_CONFIG_S_FEATURES_OK) || (status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	if (offset == VIRTIO_MMIO_QUEUE_READY) {
+		write_queue_ready(q, value);
+		return;
+	}
+	if (q->enabled)
+		return;
+	switch (offset) {
+	case VIRTIO_MMIO_QUEUE_NUM:
+		q->size = value <= slot->dev->ops->queue_max ? (uint16_t)value : 0;
+		break;
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
+		set_half(&q->desc, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
+		set_half(&q->avail, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_USED_LOW:
+	case VIRTIO_MMIO_QUEUE_USED_HIGH:
+		set_half(&q->used, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A kick that came as an exit: the queue is not wired, or the device not active */
+static void write_notify(struct virtio_mmio *slot, uint32_t queue)
+{
+	if (!(get_status(slot) & VIRTIO_CONFIG_S_DRIVER_OK) || queue >= slot->dev->ops->nqueues ||
+	    !slot->dev->queues[queue].enabled)
+		return;
+	(void)eventfd_write(slot->dev->queues[queue].kick_fd, 1);
+}
+
+static void write_register(struct virtio_mmio *slot, uint64_t offset, uint32_t value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+		slot->device_features_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+		slot->driver_features_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES:
+		write_driver_features(slot, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_SEL:
+		slot->queue_sel = value;
+		break;
+	case VIRTIO_MMIO_QUEUE_NOTIFY:
+		write_notify(slot, value);
+		break;
+	case VIRTIO_MMIO_STATUS:
+		write_status(slot, value);
+		break;
+	default:
+		write_queue_register(slot, offset, value);
+		break;
+	}
+}
+
+static void read_config(struct virtio_mmio *slot, uint32_t off, void *data, uint32_t len)
+{
+	const struct virtio_ops *ops = slot->dev->ops;
+
+	if (off >= ops->config_len)
+		return;
+	if (len > ops->config_len - off)
+		len = ops->config_len - off;
+	ops->config_read(slot->dev, off, data, len);
+}
+
+/* Registers that need no lock, placeholders included; Return: false if @offset is none of them */
+static bool read_lockless(struct virtio_mmio *slot, uint64_t offset, uint32_t *value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_MAGIC_VALUE:
+		*value = MMIO_MAGIC;
+		return true;
+	case VIRTIO_MMIO_VERSION:
+		*value = MMIO_VERSION;
+		return true;
+	case VIRTIO_MMIO_DEVICE_ID:
+		*value = slot->dev ? slot->dev->ops->id : 0;
+		return true;
+	case VIRTIO_MMIO_VENDOR_ID:
+		*value = MMIO_VENDOR;
+		return true;
+	case VIRTIO_MMIO_INTERRUPT_STATUS:
+		*value = __atomic_load_n(&slot->interrupt_status, __ATOMIC_SEQ_CST);
+		return true;
+	default:
+		return false;
+	}
+}
+
+void virtio_mmio_read(struct virtio_mmio *slot, uint64_t offset, void *data, uint32_t len)
+{
+	uint32_t value = 0;
+
+	if (len != 1 && len != 2 && len != 4 && len != 8)
+		return;
+	memset(data, 0, len);
+	if (offset >= VIRTIO_MMIO_CONFIG && offset < VIRTIO_MMIO_WINDOW) {
+		if (!slot->dev)
+			return;
+		(void)pthread_mutex_lock(&slot->lock);
+		read_config(slot, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
+		(void)pthread_mutex_unlock(&slot->lock);
+		return;
+	}
+	/* §4.2.2.2: registers are read and written as aligned 32 bits */
+	if (len != sizeof(value))
+		return;
+	if (!read_lockless(slot, offset, &value) && slot->dev) {
+		(void)pthread_mutex_lock(&slot->lock);
+		value = read_register(slot, offset);
+		(void)pthread_mutex_unlock(&slot->lock);
+	}
+	value = htole32(value);
+	memcpy(data, &value, sizeof(value));
+}
+
+static void acknowledge(struct virtio_mmio *slot, uint32_t bits)
+{
+	if (__atomic_and_fetch(&slot->interrupt_status, ~bits, __ATOMIC_SEQ_CST))
+		pulse(slot);
+}
+
+void virtio_mmio_write(struct virtio_mmio *slot, uint64_t offset, const void *data, uint32_t len)
+{
+	uint32_t value;
+
+	/* Configuration space is read-only in all our devices */
+	if (!slot->dev || len != sizeof(value) || offset >= VIRTIO_MMIO_CONFIG)
+		return;
+	memcpy(&value, data, sizeof(value));
+	value = le32toh(value);
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+		acknowledge(slot, value);
+		return;
+	}
+	(void)pthread_mutex_lock(&slot->lock);
+	write_register(slot, offset, value);
+	(void)pthread_mutex_unlock(&slot->lock);
+}
+
+int virtio_mmio_irq_fd(const struct virtio_mmio *slot)
+{
+	return slot->irq_fd;
+}
+
+/* ---- making and freeing ---- */
+
+static void free_device(struct virtio_dev *dev)
+{
+	uint16_t i;
+
+	if (!dev)
+		return;
+	dev->ops->reset(dev);
+	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		close_fd(&dev->queues[i].kick_fd);
+	dev->ops->free(dev);
+}
+
+static int attach_device(struct virtio_mmio *slot, const struct gmem *mem, struct err *err)
+{
+	struct virtio_dev *dev = slot->dev;
+	uint16_t i;
+
+	assert(dev->ops->nqueues <= VIRTIO_QUEUES_MAX && dev->ops->queue_max <= VIRTQ_SIZE_MAX);
+	dev->mem = mem;
+	dev->transport = slot;
+	dev->interrupt = on_interrupt;
+	dev->broken = on_broken;
+	for (i = 0; i < dev->ops->nqueues; i++) {
+		dev->queues[i].kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (dev->queues[i].kick_fd < 0)
+			return err_sys(err, errno, "%s: cannot create an event descriptor",
+				       dev->ops->name);
+		clear_queue(&dev->queues[i], mem, i);
+	}
+	return 0;
+}
+
+struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,
+				    const struct virtio_mmio_host *host, struct err *err)
+{
+	struct virtio_mmio *slot;
+	uint16_t i;
+
+	for (i = 0; dev && i < VIRTIO_QUEUES_MAX; i++)
+		dev->queues[i].kick_fd = -1;
+	slot = calloc(1, sizeof(*slot));
+	if (!slot) {
+		free_device(dev);
+		(void)err_sys(err, ENOMEM, "Cannot make a virtio slot");
+		return NULL;
+	}
+	slot->dev = dev;
+	slot->host = host;
+	(void)pthread_mutex_init(&slot->lock, NULL);
+	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->irq_fd < 0) {
+		(void)err_sys(err, errno, "Cannot create an event descriptor");
+		virtio_mmio_free(slot);
+		return NULL;
+	}
+	if (dev && attach_device(slot, mem, err) < 0) {
+		virtio_mmio_free(slot);
+		return NULL;
+	}
+	return slot;
+}
+
+void virtio_mmio_free(struct virtio_mmio *slot)
+{
+	if (!slot)
+		return;
+	if (slot->dev) {
+		unwire_kicks(slot);
+		free_device(slot->dev);
+	}
+	close_fd(&slot->irq_fd);
+	(void)pthread_mutex_destroy(&slot->lock);
+	free(slot);
+}
