@@ -16,11 +16,11 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-#define OCI_CONFIG_MAX (1u << 20)       /* bytes of config.json */
-#define OCI_PROCESS_MAX (256u << 10)    /* bytes of a process document */
-#define OCI_DEPTH_MAX 32                /* nesting */
-#define OCI_ITEMS_MAX 8192              /* elements of one array or object */
-#define OCI_VERSION "1.2.0"             /* what `spec` writes and `features` states as its newest */
+#define OCI_CONFIG_MAX (1u << 20)    /* bytes of config.json */
+#define OCI_PROCESS_MAX (256u << 10) /* bytes of a process document */
+#define OCI_DEPTH_MAX 32	     /* nesting */
+#define OCI_ITEMS_MAX 8192	     /* elements of one array or object */
+#define OCI_VERSION "1.2.0"	     /* what `spec` writes and `features` states as its newest */
 
 struct oci_strings {
 	char **items; /* ended by NULL too, so that it serves as argv or envp */
@@ -33,11 +33,19 @@ struct oci_rlimit {
 };
 
 #define OCI_CAP_SETS 5
-enum oci_cap_set { OCI_CAP_BOUNDING, OCI_CAP_EFFECTIVE, OCI_CAP_INHERITABLE, OCI_CAP_PERMITTED, OCI_CAP_AMBIENT };
+enum oci_cap_set {
+	OCI_CAP_BOUNDING,
+	OCI_CAP_EFFECTIVE,
+	OCI_CAP_INHERITABLE,
+	OCI_CAP_PERMITTED,
+	OCI_CAP_AMBIENT
+};
 
 struct oci_process {
 	bool terminal;
-	struct { unsigned int height, width; } console_size;   /* 0: not given */
+	struct {
+		uint32_t height, width;
+	} console_size; /* 0: not given */
 	struct {
 		uint32_t uid, gid;
 		uint32_t umask;
@@ -45,36 +53,48 @@ struct oci_process {
 		uint32_t *additional_gids;
 		size_t nadditional_gids;
 	} user;
-	struct oci_strings args;                /* may be empty in config.json until `create` refuses it */
+	struct oci_strings args; /* may be empty in config.json until `create` refuses it */
 	struct oci_strings env;
-	char *cwd;                              /* absolute */
+	char *cwd; /* absolute */
 	bool has_capabilities;
-	uint64_t caps[OCI_CAP_SETS];            /* bit n = capability n; unknown names are warned about and left out, as runc does */
+	/* bit n = capability n; unknown names are left out, as runc does */
+	uint64_t caps[OCI_CAP_SETS];
+	char *unknown_caps; /* the first of those, for a warning; NULL: none */
 	struct oci_rlimit *rlimits;
 	size_t nrlimits;
 	bool no_new_privileges;
 	bool has_oom_score_adj;
-	int oom_score_adj;
+	int32_t oom_score_adj;
 	char *apparmor_profile, *selinux_label; /* NULL or "" when absent */
 };
 
 struct oci_mount {
-	char *destination;      /* absolute */
-	char *type;             /* NULL, "bind", "proc", … */
-	char *source;           /* NULL when absent; for binds relative to the bundle or absolute */
+	char *destination; /* absolute */
+	char *type;	   /* NULL, "bind", "proc", … */
+	char *source;	   /* NULL when absent; for binds relative to the bundle or absolute */
 	struct oci_strings options;
-	bool is_bind;           /* type "bind", or "bind"/"rbind" among the options */
+	bool is_bind; /* type "bind", or "bind"/"rbind" among the options */
 };
 
-enum oci_ns { OCI_NS_PID, OCI_NS_NETWORK, OCI_NS_MOUNT, OCI_NS_IPC, OCI_NS_UTS, OCI_NS_USER, OCI_NS_CGROUP, OCI_NS_TIME, OCI_NS_COUNT };
+enum oci_ns {
+	OCI_NS_PID,
+	OCI_NS_NETWORK,
+	OCI_NS_MOUNT,
+	OCI_NS_IPC,
+	OCI_NS_UTS,
+	OCI_NS_USER,
+	OCI_NS_CGROUP,
+	OCI_NS_TIME,
+	OCI_NS_COUNT
+};
 struct oci_namespace {
 	bool present;
-	char *path;             /* NULL: a new one */
+	char *path; /* NULL: a new one */
 };
 
 struct oci_device {
 	char *path;
-	char type;              /* 'c', 'b', 'p' or 'u' */
+	char type; /* 'c', 'b', 'p' or 'u' */
 	int64_t major, minor;
 	bool has_mode, has_uid, has_gid;
 	uint32_t mode, uid, gid;
@@ -91,11 +111,16 @@ struct oci_pairs {
 struct oci_hook {
 	char *path;
 	struct oci_strings args, env;
-	int timeout_s;          /* 0: none */
+	int32_t timeout_s; /* 0: none */
 };
 enum oci_hook_kind {
-	OCI_HOOK_PRESTART, OCI_HOOK_CREATE_RUNTIME, OCI_HOOK_CREATE_CONTAINER, OCI_HOOK_START_CONTAINER, OCI_HOOK_POSTSTART,
-	OCI_HOOK_POSTSTOP, OCI_HOOK_COUNT
+	OCI_HOOK_PRESTART,
+	OCI_HOOK_CREATE_RUNTIME,
+	OCI_HOOK_CREATE_CONTAINER,
+	OCI_HOOK_START_CONTAINER,
+	OCI_HOOK_POSTSTART,
+	OCI_HOOK_POSTSTOP,
+	OCI_HOOK_COUNT
 };
 struct oci_hooks {
 	struct oci_hook *items;
@@ -106,8 +131,11 @@ struct oci_config {
 	char *oci_version;
 	bool has_process;
 	struct oci_process process;
-	struct { char *path; bool readonly; } root;
-	char *hostname, *domainname;            /* NULL when absent */
+	struct {
+		char *path;
+		bool readonly;
+	} root;
+	char *hostname, *domainname; /* NULL when absent */
 	struct oci_mount *mounts;
 	size_t nmounts;
 	struct oci_hooks hooks[OCI_HOOK_COUNT];
@@ -120,13 +148,13 @@ struct oci_config {
 		struct oci_strings masked_paths, readonly_paths;
 		char *cgroups_path, *rootfs_propagation, *mount_label;
 		bool has_seccomp, has_resources;
-		int64_t memory_limit;           /* bytes; 0: none, -1: unlimited */
+		int64_t memory_limit; /* bytes; 0: none, -1: unlimited */
 	} linux_;
 	struct {
-		char *kernel_path, *initrd_path;        /* NULL: the installed ones */
+		char *kernel_path, *initrd_path; /* NULL: the installed ones */
 		struct oci_strings kernel_parameters;
-		uint64_t memory_bytes;                  /* vm.hwConfig.memory in bytes, 0: default */
-		uint32_t vcpus;                         /* vm.hwConfig.vcpus, 0: default */
+		uint64_t memory_bytes; /* vm.hwConfig.memory in bytes, 0: default */
+		uint32_t vcpus;	       /* vm.hwConfig.vcpus, 0: default */
 	} vm;
 };
 

@@ -6,7 +6,7 @@
  *   caisson start/kill/exec/… ──<state dir>/control.sock──▶ monitor ──ttrpc over vsock──▶ agent
  *
  * The control socket is a SOCK_SEQPACKET Unix socket, mode 0600, in the container's state directory. One request per
- * connection (EXEC and WAIT keep theirs open): a header struct and a payload, answered by a header and a text. The stand-in of an
+ * connection (EXEC keeps its own open): a struct, answered by a struct with a text (shim/protocol.h). The stand-in of an
  * exec'd process gets the process's vsock streams as descriptors and relays its stdio itself (lib/relay.h), so that a
  * stalled client stalls nobody else; closing the connection before the process has ended kills the process in the guest.
  */
@@ -26,23 +26,23 @@
 /* ---- starting a monitor ---- */
 
 struct monitor_args {
-	const char *id;                 /* validated */
+	const char *id; /* validated */
 	const struct oci_config *config;
-	const char *config_text;        /* the same as the bytes it was parsed from */
+	const char *config_text; /* the same as the bytes it was parsed from */
 	size_t config_len;
-	int bundle_fd;                  /* the bundle directory */
-	int state_fd;                   /* the container's state directory: control.sock is made in it */
+	int bundle_fd; /* the bundle directory */
+	int state_fd;  /* the container's state directory: control.sock is made in it */
 	int exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* borrowed */
 	uint64_t memory_bytes;
 	uint32_t nvcpus;
-	int stdio[3];                   /* the container's, without a terminal; borrowed */
-	int console_socket_fd;          /* connected Unix socket that gets the pty's master; -1 without a terminal */
-	bool debug;                     /* the guest kernel's log goes to the log at debug level */
+	int stdio[3];	       /* the container's, without a terminal; borrowed */
+	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */
+	bool debug;	       /* the guest kernel's log goes to the log at debug level */
 };
 
 struct monitor {
-	pid_t pid;      /* in the caller's pid namespace: the container's pid for engines; the caller's child, never waited for by create */
-	int pidfd;      /* owned */
+	pid_t pid; /* in the caller's pid namespace: the container's pid for engines; the caller's child, never waited for by create */
+	int pidfd; /* owned */
 };
 
 /**
@@ -55,6 +55,29 @@ struct monitor {
  */
 int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct err *err);
 
+/**
+ * monitor_cgroup_remove() - Remove the host cgroup that the monitor made, after killing what is left in it; for `delete`
+ * Call it when the monitor has ended. Return: 0, also when there is none; or -errno with @err.
+ */
+int monitor_cgroup_remove(int state_fd, struct err *err);
+
+/**
+ * monitor_failure() - Why the guest died, for `run` and `start` after exit status 255
+ * @out:	One clean sentence, cut to @size; Return: true when there is one
+ */
+bool monitor_failure(int state_fd, char *out, size_t size);
+
+/* ---- a terminal of the host's for the container, or for the stand-in of an exec'd process ---- */
+
+/**
+ * console_open() - A new pseudo-terminal: slave raw, of the given size (0: as it is), controlling terminal of the caller, which
+ * must be a session leader without one. Both ends are the caller's on success. Return: 0 or -errno.
+ */
+int console_open(unsigned int rows, unsigned int columns, int *out_master, int *out_slave,
+		 struct err *err);
+/** console_send() - Send the master to a console socket (nothing is awaited); both stay the caller's. Return: 0 or -errno */
+int console_send(int socket_fd, int master, struct err *err);
+
 /* ---- talking to a running monitor; @state_fd is the container's state directory ---- */
 
 /** control_start() - Let the created process run; Return: 0, -ECONNREFUSED when no monitor answers, or -errno with @err */
@@ -66,15 +89,17 @@ int control_stop(int state_fd, struct err *err);
 
 struct control_exec_args {
 	const struct oci_process *process;
-	const char *exec_id;            /* NULL: chosen by the monitor */
+	const char *exec_id; /* NULL: chosen by the monitor */
 };
 struct control_exec {
-	int control_fd;                 /* owned: carries the exit status later; closing it kills the process */
-	int streams[3];                 /* owned: stdin, stdout, stderr of the process as stream sockets; with a terminal only [0], both ways */
+	int control_fd; /* owned: carries the exit status later; closing it kills the process */
+	int streams
+		[3]; /* owned: stdin, stdout, stderr of the process as stream sockets; with a terminal only [0], both ways */
 	int guest_pid;
 };
 /** control_exec() - Start a process in the running container; Return: 0 or -errno (words as in monitor_spawn()) */
-int control_exec(int state_fd, const struct control_exec_args *args, struct control_exec *out, struct err *err);
+int control_exec(int state_fd, const struct control_exec_args *args, struct control_exec *out,
+		 struct err *err);
 int control_exec_resize(const struct control_exec *exec, unsigned int rows, unsigned int columns);
 int control_exec_signal(const struct control_exec *exec, int signo);
 /** control_exec_status() - Read the final status once control_fd is readable; Return: 0–255 exit code, 128+n, or -EPIPE when the guest is gone */

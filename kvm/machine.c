@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: what the guest finds on its bus, and the KVM calls that make it.
+ *
+ *   memory     one slot per region of struct gmem, private anonymous memory
+ *   irqchip    in the kernel: PICs, IOAPIC with 24 pins, one APIC per vCPU, and the PIT (a kernel with kvmclock and the TSC
+ *              deadline timer never programs it; others need it to measure their clock)
+ *   ports      0x64 reset, 0x5e0 the agent's; every other port reads as all ones and swallows writes, as on a PC
+ *   devices    virtio-mmio slots of 512 bytes, one page apart from 0xd0000000, announced on the kernel's command line:
+ *              virtio_mmio.device=512@0xd0000000:5 …
+ *
+ * Interrupt lines: a slot has a line of its own, edge-triggered (x86_mptable.c): irqfd raises and lowers it at once, and the driver
+ * reads what happened from InterruptStatus, so nothing is lost between two edges. Lines of PC devices that a kernel may
+ * claim on its own (timer 0, keyboard 1, cascade 2, serial 3 and 4, clock 8, mouse 12, coprocessor 13, disks 14 and 15) are
+ * left alone as far as possible.
+ *
+ * How a guest ends, and who notices: power-off and a failed agent by the agent's port; a reset by port 0x64; a panic the same way
+ * with 0x1234 at 0x472 (Linux puts it there before a warm reboot, and `reboot=k,panic_warm` makes panics, only panics, warm); a
+ * triple fault by KVM_EXIT_SHUTDOWN. "All vCPUs halted with interrupts off" cannot be seen from here: with the in-kernel
+ * APIC a halted vCPU sleeps in KVM whatever its flags are. The monitor's heartbeat finds that guest, like any other that hangs.
+ *
+ * Threads: made, booted, stopped and freed by the main thread. machine_pio(), machine_mmio() and machine_end() are called by vCPU
+ * threads; the slots array does not change while they run, each slot has its own lock.
+ */
+#include "kvm/machine.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "kvm/vcpu.h"
+#include "kvm/x86_boot.h"
+#include "kvm/x86_cpu.h"
+#include "kvm/x86_mptable.h"
+#include "lib/log.h"
+#include "lib/machine.h"
+
+#define MACHINE_SLOTS_GPA 0xd0000000ull
+#define MACHINE_SLOT_STRIDE 0x1000ull
+#define MACHINE_IDENTITY_MAP_GPA 0xfffbc000ull  /* Intel without unrestricted guest: one page */
+#define MACHINE_TSS_GPA 0xfffbd000ull           /* and three more */
+#define MACHINE_PORT_A20 0x61                   /* system control port: kernels wait for bits in it when they calibrate */
+#define MACHINE_RESET_COMMAND 0xfe
+
+static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5, 6, 7, 9, 10, 11, 16, 17, 18, 19, 20, 21};
+
+/* ---- ends --------------------------------------------------------------------------------------------------------- */
+
+void machine_end(struct machine *m, enum vmm_end end, const char *fmt, ...)
+{
+	const uint64_t one = 1;
+	bool first = false;
+	va_list ap;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->end == VMM_END_NONE) {
+		first = true;
+		m->end = end;
+		va_start(ap, fmt);
+		vsnprintf(m->end_text, sizeof(m->end_text), fmt, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&m->lock);
+	atomic_store(&m->stopping, true);
+	if (first && write(m->ended_fd, &one, sizeof(one)) < 0)
+		log_debug("Cannot signal the guest's end");
+}
+
+enum vmm_end machine_get_end(struct machine *m, char *text)
+{
+	enum vmm_end end;
+
+	pthread_mutex_lock(&m->lock);
+	end = m->end;
+	memcpy(text, m->end_text, VMM_TEXT_MAX);
+	pthread_mutex_unlock(&m->lock);
+	return end;
+}
+
+static void on_reset(struct machine *m)
+{
+	const void *word = gmem_range(&m->mem, MACHINE_RESET_MAGIC_GPA, sizeof(uint16_t));
+	uint16_t magic = 0;
+
+	if (word)
+		memcpy(&magic, word, sizeof(magic));
+	if (magic == MACHINE_RESET_MAGIC_WARM)
+		machine_end(m, VMM_END_PANIC, "the guest's kernel panicked");
+	else
+		machine_end(m, VMM_END_RESET, "the guest reset the machine");
+}
+
+static void on_agent_port(struct machine *m, uint32_t value)
+{
+	unsigned int code = value >> 16, argument = value & 0xffff;
+
+	switch (code) {
+	case MACHINE_AGENT_POWER_OFF:
+		if (argument == 0)
+			machine_end(m, VMM_END_POWER_OFF, "the guest powered off");
+		else
+			machine_end(m, VMM_END_AGENT_FAILED, "the agent ended with %u", argument);
+		break;
+	case MACHINE_AGENT_FAILED:
+		machine_end(m, VMM_END_AGENT_FAILED, "the agent could not start: %s", err_reason((int)argument));
+		break;
+	default:
+		if (m->config.on_agent)
+			m->config.on_agent(m->config.arg, code, argument);
+		break;
+	}
+}
+
+/* ---- the bus ------------------------------------------------------------------------------------------------------ */
+
+void machine_pio(struct machine *m, uint16_t port, bool is_write, void *data, unsigned int size)
+{
+	uint32_t value = 0;
+
+	if (size > sizeof(value))
+		return;
+	if (!is_write) {
+		/* The keyboard controller is always ready, or a kernel waits for it before it resets */
+		memset(data, port == MACHINE_PORT_RESET || port == MACHINE_PORT_A20 ? 0 : 0xff, size);
+		return;
+	}
+	memcpy(&value, data, size);
+	if (port == MACHINE_PORT_RESET && (value & 0xff) == MACHINE_RESET_COMMAND)
+		on_reset(m);
+	else if (port == MACHINE_PORT_AGENT && size == sizeof(value))
+		on_agent_port(m, value);
+}
+
+static struct machine_slot *find_slot(struct machine *m, gpa_t gpa, unsigned int size)
+{
+	uint64_t index, offset;
+
+	if (gpa < MACHINE_SLOTS_GPA)
+		return NULL;
+	index = (gpa - MACHINE_SLOTS_GPA) / MACHINE_SLOT_STRIDE;
+	offset = (gpa - MACHINE_SLOTS_GPA) % MACHINE_SLOT_STRIDE;
+	if (index >= m->nslots || offset >= VIRTIO_MMIO_WINDOW || size > VIRTIO_MMIO_WINDOW - offset)
+		return NULL;
+	return &m->slots[index];
+}
+
+void machine_mmio(struct machine *m, gpa_t gpa, bool is_write, void *data, unsigned int size)
+{
+	struct machine_slot *slot = find_slot(m, gpa, size);
+
+	if (!slot) {
+		if (!is_write)
+			memset(data, 0xff, size);
+		return;
+	}
+	if (is_write)
+		virtio_mmio_write(slot->mmio, gpa - slot->gpa, data, size);
+	else
+		virtio_mmio_read(slot->mmio, gpa - slot->gpa, data, size);
+}
+
+/* virtio_mmio_host.ioeventfd */
+static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int fd, bool add)
+{
+	struct machine *m = arg;
+	struct kvm_ioeventfd e = {.datamatch = queue, .len = 4, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
+
+	for (unsigned int i = 0; i < m->nslots; i++) {
+		if (m->slots[i].mmio != mmio)
+			continue;
+		e.addr = m->slots[i].gpa + VIRTIO_MMIO_NOTIFY_OFFSET;
+		e.flags |= add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN;
+		return ioctl(m->vm_fd, KVM_IOEVENTFD, &e) < 0 ? -errno : 0;
+	}
+	return -ENODEV;
+}
+
+int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *err)
+{
+	struct machine_slot *slot = &m->slots[m->nslots];
+	struct kvm_irqfd irqfd = {0};
+
+	if (m->nslots == MACHINE_SLOTS_MAX) {
+		if (dev)
+			dev->ops->free(dev);
+		return err_set(err, ENOSPC, "the machine has %d slots for devices, and all are taken", MACHINE_SLOTS_MAX);
+	}
+	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host, err);
+	if (!slot->mmio)
+		return err && err->code ? -err->code : -ENOMEM;
+	slot->machine = m;
+	slot->gpa = MACHINE_SLOTS_GPA + m->nslots * MACHINE_SLOT_STRIDE;
+	slot->gsi = slot_gsi[m->nslots];
+	m->nslots++;
+	irqfd.fd = (uint32_t)virtio_mmio_irq_fd(slot->mmio);
+	irqfd.gsi = slot->gsi;
+	if (ioctl(m->vm_fd, KVM_IRQFD, &irqfd) < 0)
+		return err_sys(err, errno, "KVM_IRQFD for interrupt line %u", slot->gsi);
+	return 0;
+}
+
+/* ---- making it ---------------------------------------------------------------------------------------------------- */
+
+static int create_vm(struct machine *m, struct err *err)
+{
+	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+	uint64_t identity_map = MACHINE_IDENTITY_MAP_GPA;
+	struct kvm_enable_cap no_pmu = {.cap = KVM_CAP_PMU_CAPABILITY, .args = {KVM_PMU_CAP_DISABLE}};
+
+	do {
+		m->vm_fd = ioctl(m->config.kvm_fd, KVM_CREATE_VM, 0);
+	} while (m->vm_fd < 0 && errno == EINTR);
+	if (m->vm_fd < 0)
+		return err_sys(err, errno, "KVM_CREATE_VM");
+	if (ioctl(m->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
+		return err_sys(err, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+	if (ioctl(m->vm_fd, KVM_SET_TSS_ADDR, MACHINE_TSS_GPA) < 0)
+		return err_sys(err, errno, "KVM_SET_TSS_ADDR");
+	if (ioctl(m->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return err_sys(err, errno, "KVM_CREATE_IRQCHIP");
+	if (ioctl(m->vm_fd, KVM_CREATE_PIT2, &pit) < 0)
+		return err_sys(err, errno, "KVM_CREATE_PIT2");
+	(void)ioctl(m->vm_fd, KVM_ENABLE_CAP, &no_pmu); /* since Linux 5.18, and only if the host has one */
+	return 0;
+}
+
+static int create_memory(struct machine *m, struct err *err)
+{
+	int r;
+
+	r = gmem_init(&m->mem, m->config.memory_bytes, err);
+	if (r < 0)
+		return r;
+	m->has_mem = true;
+	for (unsigned int i = 0; i < m->mem.nregions; i++) {
+		struct kvm_userspace_memory_region slot = {.slot = i, .guest_phys_addr = m->mem.regions[i].gpa,
+							   .memory_size = m->mem.regions[i].len,
+							   .userspace_addr = (uintptr_t)m->mem.regions[i].hva};
+
+		if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+			return err_sys(err, errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB",
+				       (unsigned long long)(slot.memory_size >> 20));
+	}
+	return 0;
+}
+
+struct machine *machine_new(const struct machine_config *config, struct err *err)
+{
+	CLEANUP(machine) struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		err_sys(err, ENOMEM, "the machine");
+		return NULL;
+	}
+	m->config = *config;
+	m->vm_fd = m->ended_fd = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	m->host = (struct virtio_mmio_host){.arg = m, .ioeventfd = on_ioeventfd};
+	m->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->ended_fd < 0) {
+		err_sys(err, errno, "eventfd");
+		return NULL;
+	}
+	if (create_vm(m, err) < 0 || create_memory(m, err) < 0)
+		return NULL;
+	return take_ptr(&m);
+}
+
+int machine_cmdline(const struct machine *m, char *out, struct err *err)
+{
+	const char *extra = m->config.cmdline_extra ? m->config.cmdline_extra : "";
+	size_t len = 0;
+	int n;
+
+	/* reboot=…: see the theory above; no_timer_check: KVM's timer works; the agent is the initramfs's /init */
+	n = snprintf(out, VMM_CMDLINE_MAX, "%s reboot=k,panic_warm panic=-1 no_timer_check random.trust_cpu=on",
+		     m->config.console ? "console=hvc0" : "quiet");
+	len = (size_t)n;
+	if (m->config.nvcpus < m->config.max_vcpus) {
+		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " maxcpus=%u", m->config.nvcpus);
+		len += (size_t)n;
+	}
+	for (unsigned int i = 0; i < m->nslots; i++) {
+		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " virtio_mmio.device=%d@%#llx:%u", VIRTIO_MMIO_WINDOW,
+			     (unsigned long long)m->slots[i].gpa, m->slots[i].gsi);
+		len += (size_t)n;
+	}
+	if (strlen(extra) >= VMM_CMDLINE_MAX - len - 1)
+		return err_set(err, E2BIG, "the kernel's command line is too long: %zu bytes, at most %d",
+			       len + 1 + strlen(extra), VMM_CMDLINE_MAX - 1);
+	if (extra[0] != '\0')
+		snprintf(out + len, VMM_CMDLINE_MAX - len, " %s", extra);
+	return 0;
+}
+
+static int create_vcpus(struct machine *m, const struct x86_boot_entry *entry, struct err *err)
+{
+	cleanup_free struct x86_cpuid *cpuid = malloc(sizeof(*cpuid));
+	struct x86_cpuid_params params = {.nvcpus = m->config.max_vcpus};
+	int r, run_size;
+
+	m->vcpus = calloc(m->config.max_vcpus, sizeof(m->vcpus[0]));
+	if (!cpuid || !m->vcpus)
+		return err_sys(err, ENOMEM, "vCPUs");
+	run_size = ioctl(m->config.kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (run_size < (int)sizeof(struct kvm_run))
+		return err_sys(err, run_size < 0 ? errno : EINVAL, "KVM_GET_VCPU_MMAP_SIZE");
+	r = x86_cpuid_supported(m->config.kvm_fd, cpuid, err);
+	if (r < 0)
+		return r;
+	params.tsc_deadline = ioctl(m->config.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	while (m->nvcpus < m->config.max_vcpus) {
+		params.apic_id = m->nvcpus;
+		r = vcpu_init(&m->vcpus[m->nvcpus], m, m->nvcpus, (size_t)run_size, err);
+		if (r < 0)
+			return r;
+		m->nvcpus++;
+		r = x86_vcpu_init(m->vcpus[m->nvcpus - 1].fd, cpuid, &params, params.apic_id == 0 ? entry : NULL, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int machine_boot(struct machine *m, struct err *err)
+{
+	struct x86_boot_config boot = {.kernel_fd = m->config.kernel_fd, .initramfs_fd = m->config.initramfs_fd};
+	struct x86_boot_entry entry;
+	char cmdline[VMM_CMDLINE_MAX];
+	int r;
+
+	r = machine_cmdline(m, cmdline, err);
+	if (r < 0)
+		return r;
+	log_debug("The kernel's command line is '%s'", cmdline);
+	boot.cmdline = cmdline;
+	r = x86_boot_load(&m->mem, &boot, &entry, err);
+	if (r < 0)
+		return r;
+	r = x86_mptable_write(&m->mem, m->config.max_vcpus, err);
+	if (r < 0)
+		return r;
+	return create_vcpus(m, &entry, err);
+}
+
+int machine_run(struct machine *m, struct err *err)
+{
+	int r;
+
+	for (unsigned int i = 0; i < m->nvcpus; i++) {
+		r = vcpu_start(&m->vcpus[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void machine_stop(struct machine *m)
+{
+	atomic_store(&m->stopping, true);
+	for (unsigned int i = 0; i < m->nvcpus; i++)
+		vcpu_kick(&m->vcpus[i]);
+	for (unsigned int i = 0; i < m->nvcpus; i++)
+		vcpu_join(&m->vcpus[i]);
+	for (unsigned int i = 0; i < m->nslots; i++) {
+		virtio_mmio_free(m->slots[i].mmio);
+		m->slots[i].mmio = NULL;
+	}
+	m->nslots = 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	machine_stop(m);
+	for (unsigned int i = 0; i < m->nvcpus; i++)
+		vcpu_release(&m->vcpus[i]);
+	free(m->vcpus);
+	close_fd(&m->vm_fd);
+	if (m->has_mem)
+		gmem_release(&m->mem);
+	close_fd(&m->ended_fd);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The features document. Engines read it to decide what to ask for (Docker and CRI-O look for the
+ * mount option "rro", containerd for the user namespace), so a name stands here only when the
+ * guest's agent really does it.
+ */
+#include "oci/features.h"
+
+#include "oci/capability.h"
+#include "oci/config.h"
+#include "oci/json.h"
+
+#define FEATURES_MAX (64u << 10)
+
+static const char *const mount_options[] = {
+	"async",	 "atime",      "bind",	     "defaults",   "dev",
+	"diratime",	 "dirsync",    "exec",	     "lazytime",   "noatime",
+	"nodev",	 "nodiratime", "noexec",     "nolazytime", "norelatime",
+	"nostrictatime", "nosuid",     "private",    "rbind",	   "relatime",
+	"remount",	 "ro",	       "rprivate",   "rshared",	   "rslave",
+	"runbindable",	 "rw",	       "shared",     "slave",	   "strictatime",
+	"suid",		 "sync",       "unbindable",
+};
+static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts"};
+
+static void member(struct json_writer *w, const char *key, const char *value)
+{
+	json_write_key(w, key);
+	json_write_string(w, value);
+}
+
+static void flag(struct json_writer *w, const char *key, bool value)
+{
+	json_write_key(w, key);
+	json_write_bool(w, value);
+}
+
+static void enabled(struct json_writer *w, const char *key, bool value)
+{
+	json_write_key(w, key);
+	json_write_open(w, '{');
+	flag(w, "enabled", value);
+	json_write_close(w, '}');
+}
+
+static void write_linux(struct json_writer *w)
+{
+	json_write_key(w, "linux");
+	json_write_open(w, '{');
+	json_write_key(w, "namespaces");
+	json_write_strings(w, namespaces, ARRAY_SIZE(namespaces));
+	json_write_key(w, "capabilities");
+	json_write_open(w, '[');
+	for (int i = 0; i < OCI_CAPABILITIES; i++)
+		json_write_string(w, oci_capability_name(i));
+	json_write_close(w, ']');
+	json_write_key(w, "cgroup");
+	json_write_open(w, '{');
+	flag(w, "v1", false);
+	flag(w, "v2", true);
+	flag(w, "systemd", false);
+	flag(w, "systemdUser", false);
+	flag(w, "rdma", false);
+	json_write_close(w, '}');
+	enabled(w, "seccomp", false);
+	enabled(w, "apparmor", false);
+	enabled(w, "selinux", false);
+	enabled(w, "intelRdt", false);
+	json_write_key(w, "mountExtensions");
+	json_write_open(w, '{');
+	enabled(w, "idmap", false);
+	json_write_close(w, '}');
+	json_write_close(w, '}');
+}
+
+ssize_t oci_features_write(const char *version, char **out, struct err *err)
+{
+	struct json_writer w;
+
+	json_write_init(&w, "    ", FEATURES_MAX);
+	json_write_open(&w, '{');
+	member(&w, "ociVersionMin", "1.0.0");
+	member(&w, "ociVersionMax", OCI_VERSION);
+	json_write_key(&w, "hooks");
+	json_write_strings(&w, NULL, 0);
+	json_write_key(&w, "mountOptions");
+	json_write_strings(&w, mount_options, ARRAY_SIZE(mount_options));
+	write_linux(&w);
+	json_write_key(&w, "annotations");
+	json_write_open(&w, '{');
+	member(&w, "org.opencontainers.runc.checkpoint.enabled", "false");
+	member(&w, "org.caisson.version", version);
+	json_write_close(&w, '}');
+	json_write_close(&w, '}');
+	return json_write_end(&w, out, err);
+}

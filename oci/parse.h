@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared by the files that parse config.json's sections: config.c, process.c, linux.c. Not for
+ * others.
+ */
+#ifndef OCI_PARSE_H
+#define OCI_PARSE_H
+
+#include "oci/config.h"
+#include "oci/json.h"
+
+int process_parse(const struct json_at *at, struct oci_process *out, struct err *err);
+void process_release(struct oci_process *process);
+int linux_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+void linux_release(struct oci_config *config);
+
+/** pairs_parse() - An object of strings, sorted by key, each key once */
+int pairs_parse(const struct json_at *at, const char *key, struct oci_pairs *out, struct err *err);
+void pairs_release(struct oci_pairs *pairs);
+void strings_release(struct oci_strings *strings);
+
+/**
+ * array_parse() - An array of objects into an array of structs
+ * @size:	Of one struct; @parse gets each zeroed
+ * @items, @n:	@n counts those that @parse was called on, also on failure
+ */
+int array_parse(const struct json_at *at, const char *key, size_t size,
+		int (*parse)(const struct json_at *at, void *item, struct err *err), void **items,
+		size_t *n, struct err *err);
+
+#endif

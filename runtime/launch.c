@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * "create" as an array of steps: each does one thing and knows how to undo it. When one fails, or a
+ * signal arrived meanwhile, what was done is undone from the last to the first, so that a failed
+ * create leaves nothing.
+ *
+ * Errors here avoid the words that engines take for a fault of the container's program (lib/err.h).
+ */
+#include "runtime/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "runtime/interrupt.h"
+#include "runtime/pidfile.h"
+
+#define MIB (1ull << 20)
+#define MEMORY_DEFAULT (512 * MIB)
+#define MEMORY_LEAST (128 * MIB) /* with a limit set: below, the guest's kernel has no room */
+#define MEMORY_OVERHEAD \
+	(64 * MIB) /* for the guest's kernel and agent, beside what the container may use */
+#define MEMORY_STEP (2 * MIB)
+#define MEMORY_MIN (64 * MIB) /* VMM_MEMORY_MIN */
+#define VCPUS_MAX 254	      /* VMM_VCPUS_MAX */
+#define KVM_MAJOR 10
+#define KVM_MINOR 232
+
+/* ---- bundle and configuration ---- */
+
+static int open_bundle(struct launch *l, struct err *err)
+{
+	const char *path = l->options->bundle && l->options->bundle[0] ? l->options->bundle : ".";
+
+	if (!oci_id_is_valid(l->id))
+		return err_set(err, EINVAL, "invalid container ID format");
+	if (l->options->preserve_fds != 0)
+		return err_set(err, EINVAL,
+			       "--preserve-fds %ld: descriptors cannot be passed into a guest",
+			       l->options->preserve_fds);
+	l->bundle_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l->bundle_fd < 0)
+		return err_sys(err, errno, "bundle '%s'", path);
+	l->bundle = realpath(path, NULL);
+	if (!l->bundle)
+		return err_sys(err, errno, "bundle '%s'", path);
+	/* It is kept in state.json, for exec */
+	for (size_t i = 0, len = strlen(l->bundle), step; i < len; i += step) {
+		step = json_utf8_step(l->bundle + i, len - i);
+		if (step == 0)
+			return err_set(err, EINVAL, "bundle '%s': the path is not valid UTF-8",
+				       path);
+	}
+	return 0;
+}
+
+static int read_config(struct launch *l, struct err *err)
+{
+	ssize_t n = io_read_file(l->bundle_fd, "config.json", OCI_CONFIG_MAX, &l->config_text, err);
+
+	if (n == -ENOENT)
+		return err_set(err, ENOENT, "JSON specification file config.json not found");
+	if (n < 0)
+		return (int)n;
+	l->config_len = (size_t)n;
+	return oci_config_parse(l->config_text, l->config_len, &l->config, err);
+}
+
+static int check_rootfs(struct launch *l, struct err *err)
+{
+	const char *path = l->config->root.path;
+	struct stat st;
+	int n;
+
+	if (fstatat(l->bundle_fd, path, &st, 0) < 0)
+		return err_sys(err, errno, "invalid rootfs: '%s'", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, EINVAL, "invalid rootfs: '%s' is no folder", path);
+	n = path[0] == '/' ? asprintf(&l->rootfs, "%s", path)
+			   : asprintf(&l->rootfs, "%s/%s", l->bundle, path);
+	if (n < 0) {
+		l->rootfs = NULL;
+		return err_sys(err, ENOMEM, "create");
+	}
+	return 0;
+}
+
+static int check_config(struct launch *l, struct err *err)
+{
+	const struct oci_config *config = l->config;
+
+	if (!config->has_process)
+		return err_set(err, EINVAL, "config.json: process: is missing");
+	if (config->process.args.n == 0)
+		return err_set(err, EINVAL, "config.json: process.args: is empty");
+	if (!config->process.args.items[0][0])
+		return err_set(err, EINVAL, "config.json: process.args[0]: is empty");
+	for (size_t i = 0; i < OCI_HOOK_COUNT; i++) {
+		if (config->hooks[i].n > 0)
+			return err_set(err, ENOTSUP, "config.json: hooks: not supported yet");
+	}
+	return check_rootfs(l, err);
+}
+
+static int check_terminal(struct launch *l, struct err *err)
+{
+	bool terminal = l->config->process.terminal, detach = l->options->detach;
+	const char *socket = l->options->console_socket;
+	bool has_socket = socket && socket[0];
+
+	if (detach && terminal && !has_socket)
+		return err_set(err, EINVAL,
+			       "cannot allocate tty if caisson will detach without setting console "
+			       "socket");
+	if ((!detach || !terminal) && has_socket)
+		return err_set(
+			err, EINVAL,
+			"cannot use console socket if caisson will not detach or allocate tty");
+	return 0;
+}
+
+static int load_config(struct launch *l, struct err *err)
+{
+	int r = read_config(l, err);
+
+	if (r < 0)
+		return r;
+	r = check_config(l, err);
+	if (r < 0)
+		return r;
+	return check_terminal(l, err);
+}
+
+static void forget_config(struct launch *l)
+{
+	oci_config_free(l->config);
+	l->config = NULL;
+}
+
+/* ---- the guest's parts ---- */
+
+/* Where this program lies */
+static int program_dir(char *out, size_t size, struct err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", out, size - 1);
+	char *slash;
+
+	if (n < 0)
+		return err_sys(err, errno, "/proc/self/exe");
+	out[n] = '\0';
+	slash = strrchr(out, '/');
+	if (slash)
+		*slash = '\0';
+	return 0;
+}
+
+static int open_regular(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EINVAL;
+}
+
+int guest_file_open(const char *what, const char *given, const char *name, struct err *err)
+{
+	char dir[PATH_MAX / 2], beside[PATH_MAX], installed[PATH_MAX];
+	int fd, r;
+
+	if (given) {
+		fd = open_regular(given);
+		return fd < 0 ? err_sys(err, -fd, "%s '%s'", what, given) : fd;
+	}
+	r = program_dir(dir, sizeof(dir), err);
+	if (r < 0)
+		return r;
+	(void)snprintf(beside, sizeof(beside), "%s/guest/%s", dir, name);
+	fd = open_regular(beside);
+	if (fd >= 0)
+		return fd;
+	(void)snprintf(installed, sizeof(installed), "%s/%s", CAISSON_LIBDIR, name);
+	fd = open_regular(installed);
+	if (fd >= 0)
+		return fd;
+	return err_sys(err, -fd, "%s: neither '%s' nor '%s' can be read", what, beside, installed);
+}
+
+static int open_guest(struct launch *l, struct err *err)
+{
+	l->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (l->exe_fd < 0)
+		return err_sys(err, errno, "/proc/self/exe");
+	l->kernel_fd = guest_file_open("guest kernel", l->config->vm.kernel_path, "vmlinux", err);
+	if (l->kernel_fd < 0)
+		return l->kernel_fd;
+	l->initramfs_fd = guest_file_open("guest initramfs", l->config->vm.initrd_path, "initramfs",
+					  err);
+	return l->initramfs_fd < 0 ? l->initramfs_fd : 0;
+}
+
+static int open_kvm(struct launch *l, struct err *err)
+{
+	struct stat st;
+
+	l->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (l->kvm_fd < 0 && errno == ENOENT)
+		return err_set(err, ENXIO,
+			       "/dev/kvm is missing: this host offers no virtualization ('caisson "
+			       "check' says more)");
+	if (l->kvm_fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(err, ENXIO,
+			       "/dev/kvm is not open to this user ('caisson check' says more)");
+	if (l->kvm_fd < 0)
+		return err_sys(err, errno, "/dev/kvm");
+	if (fstat(l->kvm_fd, &st) < 0 || !S_ISCHR(st.st_mode) ||
+	    st.st_rdev != makedev(KVM_MAJOR, KVM_MINOR))
+		return err_set(err, ENXIO,
+			       "/dev/kvm is not KVM's device ('caisson check' says more)");
+	return 0;
+}
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP;
+}
+
+int launch_memory(const struct oci_config *config, uint64_t host_bytes, uint64_t *out,
+		  struct err *err)
+{
+	uint64_t wanted = config->vm.memory_bytes, limit;
+
+	if (wanted) {
+		if (wanted < MEMORY_MIN || wanted > host_bytes)
+			return err_set(err, EINVAL,
+				       "config.json: vm.hwConfig.memory: %llu bytes is not between "
+				       "%llu and the host's %llu",
+				       (unsigned long long)wanted, (unsigned long long)MEMORY_MIN,
+				       (unsigned long long)host_bytes);
+		*out = round_up(wanted);
+		return 0;
+	}
+	if (config->linux_.memory_limit <= 0) {
+		*out = MEMORY_DEFAULT;
+		return 0;
+	}
+	limit = (uint64_t)config->linux_.memory_limit;
+	if (limit >
+	    host_bytes) /* as good as none, and each page of a guest costs its kernel something */
+		limit = host_bytes;
+	*out = round_up(limit) + MEMORY_OVERHEAD;
+	if (*out < MEMORY_LEAST)
+		*out = MEMORY_LEAST;
+	return 0;
+}
+
+static int size_guest(struct launch *l, struct err *err)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return err_sys(err, errno, "the host's memory");
+	l->nvcpus = l->config->vm.vcpus ? l->config->vm.vcpus : 1;
+	if (l->nvcpus > VCPUS_MAX)
+		return err_set(err, EINVAL, "config.json: vm.hwConfig.vcpus: at most %d",
+			       VCPUS_MAX);
+	return launch_memory(l->config, (uint64_t)info.totalram * info.mem_unit, &l->memory_bytes,
+			     err);
+}
+
+/* ---- state directory, console, monitor ---- */
+
+static int make_state(struct launch *l, struct err *err)
+{
+	int r = container_make(l->globals, l->id, &l->container, err);
+
+	if (r == -ENOSPC || r == -EDQUOT)
+		return err_set(err, ENOSPC, "no space is left for the container's state in '%s'",
+			       l->globals->root);
+	return r;
+}
+
+static void remove_state(struct launch *l)
+{
+	struct err err = {0};
+
+	if (l->container.dir_fd >= 0 && container_remove(&l->container, &err) < 0)
+		log_debug("Undoing: %s", err.msg);
+}
+
+static int open_console(struct launch *l, struct err *err)
+{
+	int pair[2], r;
+
+	if (!l->config->process.terminal)
+		return 0;
+	if (l->options->detach) {
+		l->console_fd = console_socket_connect(l->options->console_socket, err);
+		return l->console_fd < 0 ? l->console_fd : 0;
+	}
+	r = host_terminal_open(&l->terminal, err);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, errno, "the terminal's socket");
+	l->console_fd = pair[0];
+	l->terminal_fd = pair[1];
+	return 0;
+}
+
+static int start_monitor(struct launch *l, struct err *err)
+{
+	struct monitor_args args = {
+		.id = l->id,
+		.config = l->config,
+		.config_text = l->config_text,
+		.config_len = l->config_len,
+		.bundle_fd = l->bundle_fd,
+		.state_fd = l->container.dir_fd,
+		.exe_fd = l->exe_fd,
+		.kvm_fd = l->kvm_fd,
+		.kernel_fd = l->kernel_fd,
+		.initramfs_fd = l->initramfs_fd,
+		.memory_bytes = l->memory_bytes,
+		.nvcpus = l->nvcpus,
+		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
+		.console_socket_fd = l->console_fd,
+		.debug = l->globals->debug,
+	};
+	struct monitor monitor;
+	int r = monitor_spawn(&args, &monitor, err);
+
+	if (r < 0)
+		return r;
+	l->monitor = monitor;
+	close_fd(&l->console_fd);
+	return 0;
+}
+
+static void stop_monitor(struct launch *l)
+{
+	struct err err = {0};
+
+	if (l->monitor.pid <= 0)
+		return;
+	if (container_end_monitor(l->container.dir_fd, l->monitor.pidfd, &err) < 0)
+		log_debug("Undoing: %s", err.msg);
+	(void)waitpid(l->monitor.pid, NULL, 0);
+	close_fd(&l->monitor.pidfd);
+	l->monitor.pid = 0;
+}
+
+/* ---- state.json and pid file ---- */
+
+static char *now_text(void)
+{
+	struct timespec now = {0};
+	struct tm tm = {0};
+	char text[32] = "", *out;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)gmtime_r(&now.tv_sec, &tm);
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	return asprintf(&out, "%s.%09ldZ", text, now.tv_nsec) < 0 ? NULL : out;
+}
+
+/* The monitor's cgroup as the kernel tells it; "" when there is none */
+static char *cgroup_of(pid_t pid)
+{
+	cleanup_free char *text = NULL;
+	char path[64], *line;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	if (io_read_file(AT_FDCWD, path, 64 << 10, &text, NULL) < 0)
+		return strdup("");
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (strncmp(line, "0::", 3) == 0)
+			return strdup(strcmp(line + 3, "/") == 0 ? "" : line + 3);
+	}
+	return strdup("");
+}
+
+static int copy_annotations(const struct oci_pairs *from, struct oci_pairs *to)
+{
+	to->items = calloc(from->n + 1, sizeof(*to->items));
+	if (!to->items)
+		return -ENOMEM;
+	for (; to->n < from->n; to->n++) {
+		to->items[to->n].key = strdup(from->items[to->n].key);
+		to->items[to->n].value = strdup(from->items[to->n].value);
+		if (!to->items[to->n].key || !to->items[to->n].value) {
+			to->n++;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int fill_state(struct launch *l, struct oci_state *state)
+{
+	char boot_id[64];
+
+	host_boot_id(boot_id, sizeof(boot_id));
+	state->status = OCI_CREATED;
+	state->pid = l->monitor.pid;
+	state->oci_version = strdup(l->config->oci_version);
+	state->id = strdup(l->id);
+	state->boot_id = strdup(boot_id);
+	state->bundle = strdup(l->bundle);
+	state->rootfs = strdup(l->rootfs);
+	state->created = now_text();
+	state->cgroup = cgroup_of(l->monitor.pid);
+	if (!state->oci_version || !state->id || !state->boot_id || !state->bundle ||
+	    !state->rootfs || !state->created || !state->cgroup)
+		return -ENOMEM;
+	return copy_annotations(&l->config->annotations, &state->annotations);
+}
+
+static int write_state(struct launch *l, struct err *err)
+{
+	CLEANUP(oci_state) struct oci_state *state = calloc(1, sizeof(*state));
+	int r;
+
+	if (!state || fill_state(l, state) < 0)
+		return err_sys(err, ENOMEM, "the container's state");
+	r = process_identity(l->monitor.pid, &state->start_time);
+	if (r < 0 && r != -ESRCH)
+		return err_sys(err, -r, "the monitor");
+	/*
+	 * A container that ended at once is a container that has stopped: start time 0 is nobody's
+	 */
+	r = container_store(l->container.dir_fd, state, err);
+	if (r == -ENOSPC || r == -EDQUOT)
+		return err_set(err, ENOSPC, "no space is left for the container's state in '%s'",
+			       l->globals->root);
+	if (r < 0)
+		return r;
+	l->container.state = take_ptr(&state);
+	l->container.status = OCI_CREATED;
+	return 0;
+}
+
+static int write_pid(struct launch *l, struct err *err)
+{
+	return pid_file_write(l->options->pid_file, l->monitor.pid, err);
+}
+
+static void remove_pid(struct launch *l)
+{
+	pid_file_remove(l->options->pid_file);
+}
+
+/* ---- the steps ---- */
+
+static const struct step {
+	const char *name;
+	int (*run)(struct launch *launch, struct err *err);
+	void (*undo)(struct launch *launch);
+} steps[] = {
+	{"bundle", open_bundle, NULL},
+	{"configuration", load_config, forget_config},
+	{"state", make_state, remove_state},
+	{"guest", open_guest, NULL},
+	{"kvm", open_kvm, NULL},
+	{"size", size_guest, NULL},
+	{"console", open_console, NULL},
+	{"monitor", start_monitor, stop_monitor},
+	{"state file", write_state, NULL},
+	{"pid file", write_pid, remove_pid},
+};
+
+static void undo(struct launch *l, size_t done)
+{
+	while (done-- > 0) {
+		log_debug("Create: undoing %s", steps[done].name);
+		if (steps[done].undo)
+			steps[done].undo(l);
+	}
+}
+
+void launch_undo(struct launch *l)
+{
+	undo(l, ARRAY_SIZE(steps));
+}
+
+void launch_release(struct launch *l)
+{
+	free(l->bundle);
+	free(l->rootfs);
+	free(l->config_text);
+	oci_config_free(l->config);
+	container_release(&l->container);
+	close_fd(&l->bundle_fd);
+	close_fd(&l->exe_fd);
+	close_fd(&l->kvm_fd);
+	close_fd(&l->kernel_fd);
+	close_fd(&l->initramfs_fd);
+	close_fd(&l->console_fd);
+	close_fd(&l->terminal_fd);
+	host_terminal_release(&l->terminal);
+	close_fd(&l->monitor.pidfd);
+}
+
+static int run_steps(struct launch *l, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int r;
+
+		log_debug("Create: %s", steps[i].name);
+		r = steps[i].run(l, err);
+		if (r < 0) {
+			undo(l, i);
+			return r;
+		}
+		if (interrupt_signal()) {
+			undo(l, i + 1);
+			return -EINTR;
+		}
+	}
+	return 0;
+}
+
+/* Only now: a failure's one line is what engines want of the log */
+static void warn(const struct launch *l)
+{
+	if (l->config->process.unknown_caps)
+		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",
+			 l->config->process.unknown_caps);
+	if (l->config->linux_.has_seccomp)
+		log_warn("config.json: linux.seccomp is not applied yet");
+	if (l->config->linux_.has_resources)
+		log_debug("config.json: of linux.resources only memory.limit has an effect yet");
+	if (l->globals->systemd_cgroup)
+		log_warn("--systemd-cgroup is not supported yet: cgroupsPath is taken as a path");
+}
+
+int launch_create(const struct globals *globals, const struct launch_options *options,
+		  const char *id, struct launch *out, struct err *err)
+{
+	struct launch l = {
+		.globals = globals,
+		.options = options,
+		.id = id,
+		.container = {.root_fd = -1, .dir_fd = -1, .lock_fd = -1},
+		.bundle_fd = -1,
+		.exe_fd = -1,
+		.kvm_fd = -1,
+		.kernel_fd = -1,
+		.initramfs_fd = -1,
+		.console_fd = -1,
+		.terminal_fd = -1,
+		.terminal = {.fd = -1},
+		.monitor = {.pidfd = -1},
+	};
+	int r;
+
+	interrupt_begin();
+	r = run_steps(&l, err);
+	if (r < 0) {
+		launch_release(&l);
+		/* What failed when the signal had come, failed because of it */
+		return interrupt_signal()
+			       ? err_set(err, EINTR, "interrupted by signal %d", interrupt_signal())
+			       : r;
+	}
+	warn(&l);
+	*out = l;
+	return 0;
+}

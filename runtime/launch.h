@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a container: what `create` and `run` have in common.
+ */
+#ifndef RUNTIME_LAUNCH_H
+#define RUNTIME_LAUNCH_H
+
+#include <stdbool.h>
+
+#include "runtime/cli.h"
+#include "runtime/container.h"
+#include "runtime/terminal.h"
+#include "shim/control.h"
+
+struct launch_options {
+	const char *bundle, *console_socket, *pid_file;
+	bool detach, keep, no_subreaper, no_pivot, no_new_keyring; /* create: detach is set */
+	long preserve_fds;
+};
+
+/* The options that create and run share, for their tables */
+#define LAUNCH_OPTIONS                                                                             \
+	{"bundle", 'b', CLI_STRING, offsetof(struct launch_options, bundle),                       \
+	 "path to the root of the bundle directory, defaults to the current directory"},           \
+		{"console-socket", 0, CLI_STRING, offsetof(struct launch_options, console_socket), \
+		 "path to an AF_UNIX socket which will receive a file descriptor referencing the " \
+		 "master end of the "                                                              \
+		 "console's pseudoterminal"},                                                      \
+		{"pid-file", 0, CLI_STRING, offsetof(struct launch_options, pid_file),             \
+		 "specify the file to write the process id to"},                                   \
+		{"no-pivot", 0, CLI_BOOL, offsetof(struct launch_options, no_pivot),               \
+		 "accepted, without effect: the root is the guest's"},                             \
+		{"no-new-keyring", 0, CLI_BOOL, offsetof(struct launch_options, no_new_keyring),   \
+		 "accepted, without effect: keyrings are the guest's"},                            \
+	{                                                                                          \
+		"preserve-fds", 0, CLI_NUMBER, offsetof(struct launch_options, preserve_fds),      \
+			"only 0: descriptors cannot be passed into a guest"                        \
+	}
+
+struct launch {
+	const struct globals *globals;
+	const struct launch_options *options;
+	const char *id;
+	char *bundle, *rootfs; /* owned, absolute */
+	char *config_text;     /* owned */
+	size_t config_len;
+	struct oci_config *config; /* owned */
+	struct container container;
+	int bundle_fd, exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* owned */
+	int console_fd;						/* owned: given to the monitor */
+	int terminal_fd; /* owned: the other end of it, when this process is the terminal's user */
+	struct host_terminal terminal; /* then the person's */
+	uint64_t memory_bytes;
+	uint32_t nvcpus;
+	struct monitor monitor; /* pid 0 before it runs */
+};
+
+/**
+ * launch_create() - Make a container; afterwards its status is "created"
+ * @out:	Filled on success; release with launch_release(). On failure everything is undone.
+ *
+ * Signals are caught from here on: the caller calls interrupt_end() when it has seen to them.
+ * Return: 0; -EINTR if a signal asked to stop (interrupt_signal()); -errno
+ */
+int launch_create(const struct globals *globals, const struct launch_options *options,
+		  const char *id, struct launch *out, struct err *err);
+/** launch_undo() - End it again and remove everything, for `run` */
+void launch_undo(struct launch *launch);
+void launch_release(struct launch *launch);
+
+/** launch_memory() - Guest memory for a configuration; @host_bytes is what the host has */
+int launch_memory(const struct oci_config *config, uint64_t host_bytes, uint64_t *out,
+		  struct err *err);
+/** guest_file_open() - Open "vmlinux" or "initramfs": beside the program, else as installed */
+int guest_file_open(const char *what, const char *given, const char *name, struct err *err);
+
+#endif

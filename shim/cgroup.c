@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container's cgroup on the host, in the cgroup2 hierarchy (the only one on a current system, "unified" beside the old
+ * ones).
+ *
+ * The monitor moves itself in before it starts the vmm, so that the vmm is born there and the engine finds the container's
+ * statistics where it looks for them. Limits are no business of this file.
+ *
+ * What was made must be removed even after a crash at any step, and what was not made must never be: so the file "cgroup" in
+ * the state directory is written *before* the directories are made. Its first line is the hierarchy's path, the second the
+ * cgroup's, the third how many of its last parts did not exist: those are removed by `delete`, the innermost after killing
+ * what is left in it. A cgroup that existed is entered and left alone.
+ *
+ * The path comes from config.json; it is cleaned before use, and cgroup2 has no symlinks.
+ */
+#include "shim/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "lib/cleanup.h"
+#include "lib/io.h"
+#include "shim/control.h"
+
+#define CGROUP_FILE "cgroup"
+#define CGROUP_ATTEMPTS 16
+#define CGROUP_EMPTY_TIMEOUT_MS 10000
+
+/* ---- names ---- */
+
+/* Append the parts of @path to @out, "." and ".." resolved within it */
+static int path_append(char *out, const char *path)
+{
+	size_t len = strlen(out);
+
+	while (*path) {
+		size_t n = strcspn(path, "/");
+
+		if (n == 2 && !strncmp(path, "..", 2)) {
+			char *slash = strrchr(out, '/');
+
+			len = slash ? (size_t)(slash - out) : 0;
+		} else if (n && !(n == 1 && *path == '.')) {
+			if (len + n + 2 > CGROUP_PATH_MAX)
+				return -ENAMETOOLONG;
+			out[len++] = '/';
+			memcpy(out + len, path, n);
+			len += n;
+		}
+		out[len] = 0;
+		path += n + strspn(path + n, "/");
+	}
+	return 0;
+}
+
+int cgroup_path(const char *configured, const char *id, const char *own, char *out, struct err *err)
+{
+	bool given = configured && configured[0];
+	int r = 0;
+
+	out[0] = 0;
+	if (!given || configured[0] != '/') {
+		r = path_append(out, own);
+		if (!r)
+			r = path_append(out, "..");
+	}
+	if (!r)
+		r = path_append(out, given ? configured : id);
+	if (r < 0)
+		return err_set(err, ENAMETOOLONG,
+			       "config.json: linux.cgroupsPath: the path is too long");
+	if (!out[0])
+		strcpy(out, "/");
+	return 0;
+}
+
+static int own_cgroup(char *own, size_t size, struct err *err)
+{
+	cleanup_free char *text = NULL;
+	char *line;
+	ssize_t n;
+
+	n = io_read_file(AT_FDCWD, "/proc/self/cgroup", 64 << 10, &text, err);
+	if (n < 0)
+		return (int)n;
+	for (line = text; line && strncmp(line, "0::", 3);
+	     line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		;
+	if (!line)
+		return err_set(err, ENOTSUP, "there is no cgroup2 hierarchy");
+	line += 3;
+	line[strcspn(line, "\n")] = 0;
+	if (strlen(line) >= size)
+		return err_set(err, ENAMETOOLONG, "this process's cgroup has too long a path");
+	strcpy(own, line);
+	return 0;
+}
+
+/* The cgroup2 hierarchy: O_PATH descriptor, and its path */
+static int hierarchy_open(const char **path, struct err *err)
+{
+	static const char *const candidates[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
+		cleanup_close int fd = open(candidates[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		struct statfs fs;
+
+		if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+			continue;
+		*path = candidates[i];
+		return take_fd(&fd);
+	}
+	return err_set(err, ENOTSUP, "no cgroup2 file system is mounted on /sys/fs/cgroup");
+}
+
+/* ---- making ---- */
+
+/* How many of the last parts of @path do not exist below @root_fd */
+static unsigned int count_missing(int root_fd, const char *path)
+{
+	char prefix[CGROUP_PATH_MAX];
+	unsigned int missing = 0;
+
+	snprintf(prefix, sizeof(prefix), "%s", path);
+	while (prefix[1] && faccessat(root_fd, prefix + 1, F_OK, 0) < 0) {
+		char *slash = strrchr(prefix, '/');
+
+		missing++;
+		slash[slash == prefix] = 0;
+	}
+	return missing;
+}
+
+/* One pass over the parts: -ENOENT when another container's removal took a parent away meanwhile */
+static int make_parts(int root_fd, const char *path)
+{
+	char prefix[CGROUP_PATH_MAX];
+
+	snprintf(prefix, sizeof(prefix), "%s", path);
+	for (char *p = prefix + 1; *p; p++) {
+		bool end = !p[1];
+
+		if (*p == '/')
+			*p = 0;
+		else if (!end)
+			continue;
+		if (mkdirat(root_fd, prefix + 1, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (!*p)
+			*p = '/';
+	}
+	return 0;
+}
+
+static int enter(int root_fd, const char *path, struct err *err)
+{
+	char procs[CGROUP_PATH_MAX + 16];
+	int r = -ENOENT;
+
+	snprintf(procs, sizeof(procs), "%s%scgroup.procs", path + 1, path[1] ? "/" : "");
+	for (int i = 0; i < CGROUP_ATTEMPTS && r == -ENOENT; i++) {
+		cleanup_close int fd = -1;
+
+		r = path[1] ? make_parts(root_fd, path) : 0;
+		if (r < 0)
+			continue;
+		fd = openat(root_fd, procs, O_WRONLY | O_CLOEXEC);
+		r = fd < 0 ? -errno : io_write_full(fd, "0", 1);
+		if (r == -ENODEV)
+			r = -ENOENT;
+	}
+	if (r < 0)
+		return err_sys(err, -r, "cgroup '%s'", path);
+	return 0;
+}
+
+int cgroup_enter(const char *configured, const char *id, int state_fd, struct err *err)
+{
+	char own[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX], note[2 * CGROUP_PATH_MAX];
+	cleanup_close int root_fd = -1;
+	const char *root = NULL;
+	int r, n;
+
+	root_fd = hierarchy_open(&root, err);
+	if (root_fd < 0)
+		return root_fd;
+	r = own_cgroup(own, sizeof(own), err);
+	if (r < 0)
+		return r;
+	r = cgroup_path(configured, id, own, path, err);
+	if (r < 0)
+		return r;
+	if (strchr(path, '\n'))
+		return err_set(err, EINVAL, "config.json: linux.cgroupsPath holds a line break");
+	n = snprintf(note, sizeof(note), "%s\n%s\n%u\n", root, path, count_missing(root_fd, path));
+	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
+	if (r < 0)
+		return r;
+	return enter(root_fd, path, err);
+}
+
+/* ---- removing ---- */
+
+/* Reading re-arms poll(2) on the file */
+static bool is_populated(int events_fd)
+{
+	char text[256];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	return strstr(text, "populated 1");
+}
+
+/* Kill what is in the cgroup and wait until it is empty: the kernel marks cgroup.events as changed */
+static int empty(int root_fd, const char *path, struct err *err)
+{
+	uint64_t now = io_now_ms(), deadline = now + CGROUP_EMPTY_TIMEOUT_MS;
+	cleanup_close int fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int events_fd = -1, kill_fd = -1;
+	int r;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(err, errno, "cgroup '/%s'", path);
+	events_fd = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	if (events_fd < 0 || !is_populated(events_fd))
+		return 0;
+	kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	r = kill_fd < 0 ? -errno : io_write_full(kill_fd, "1", 1);
+	if (r < 0)
+		return err_sys(err, -r, "cgroup '/%s': killing what is left in it", path);
+	for (; is_populated(events_fd) && now < deadline; now = io_now_ms()) {
+		struct pollfd change = {.fd = events_fd, .events = POLLPRI};
+
+		(void)poll(&change, 1, (int)(deadline - now));
+	}
+	if (is_populated(events_fd))
+		return err_set(err, EBUSY, "cgroup '/%s': processes in it do not end", path);
+	return 0;
+}
+
+/* rmdir the last @made parts of @path, a parent only if nobody uses it; the innermost with what the guest's vmm may have left */
+static int remove_parts(int root_fd, char *path, unsigned int made, struct err *err)
+{
+	for (unsigned int i = 0; i < made && path[0]; i++) {
+		char *slash = strrchr(path, '/');
+
+		if (unlinkat(root_fd, path, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+			if (i == 0)
+				return err_sys(err, errno, "cgroup '/%s': removing it", path);
+			return 0;
+		}
+		if (!slash)
+			break;
+		*slash = 0;
+	}
+	return 0;
+}
+
+/* Split the note into its three lines; false when it is none of ours */
+static bool parse_note(char *text, char **root, char **path, unsigned int *made)
+{
+	char *end;
+
+	*root = strsep(&text, "\n");
+	*path = strsep(&text, "\n");
+	if (!*path || !text || (*root)[0] != '/' || (*path)[0] != '/' || strstr(*path, "/../"))
+		return false;
+	*made = (unsigned int)strtoul(text, &end, 10);
+	return *end == '\n';
+}
+
+int monitor_cgroup_remove(int state_fd, struct err *err)
+{
+	cleanup_free char *text = NULL;
+	cleanup_close int root_fd = -1;
+	char *root, *path;
+	unsigned int made;
+	ssize_t n;
+	int r;
+
+	n = io_read_file(state_fd, CGROUP_FILE, 3 * CGROUP_PATH_MAX, &text, err);
+	if (n == -ENOENT)
+		return 0;
+	if (n < 0)
+		return (int)n;
+	if (!parse_note(text, &root, &path, &made))
+		return err_set(err, EINVAL, "the state directory's note of the cgroup is damaged");
+	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+		return err_sys(err, errno, "%s", root);
+	if (made) {
+		r = empty(root_fd, path + 1, err);
+		if (r < 0)
+			return r;
+		r = remove_parts(root_fd, path + 1, made, err);
+		if (r < 0)
+			return r;
+	}
+	(void)unlinkat(state_fd, CGROUP_FILE, 0);
+	return 0;
+}

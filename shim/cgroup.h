@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host cgroup of a container: made by the monitor, removed by monitor_cgroup_remove() (shim/control.h).
+ */
+#ifndef SHIM_CGROUP_H
+#define SHIM_CGROUP_H
+
+#include "lib/err.h"
+
+#define CGROUP_PATH_MAX 4096
+
+/**
+ * cgroup_path() - Where below the cgroup2 mount a container's cgroup is, as runc decides
+ * @configured:	linux.cgroupsPath, NULL or "" when absent (then @id is the last part)
+ * @own:	The caller's cgroup ("/…" from /proc/self/cgroup): relative paths start at its parent
+ * @out:	CGROUP_PATH_MAX bytes: a clean path that begins with '/', without "." or ".."
+ *
+ * Return: 0, or -ENAMETOOLONG.
+ */
+int cgroup_path(const char *configured, const char *id, const char *own, char *out,
+		struct err *err);
+
+/**
+ * cgroup_enter() - Make the container's cgroup, note in @state_fd what was made, and move this process into it
+ *
+ * Return: 0; -ENOTSUP when there is no cgroup2 hierarchy; or -errno. On failure nothing is left but what
+ * monitor_cgroup_remove() clears.
+ */
+int cgroup_enter(const char *configured, const char *id, int state_fd, struct err *err);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor's own state, shared by the files of shim/ that make it up; nobody else includes this.
+ *
+ *   spawn.c      the fork, seen from the command            guest.c   the vmm's messages, the guest kernel's log
+ *   monitor.c    the steps of "create", serving, leaving    agent.c   calls to the agent
+ *   isolate.c    session, namespaces, the view of files     stdio.c   streams, relays, terminal
+ *   server.c     the control socket, exec                   end.c     how a container ends; heartbeat
+ *
+ * One process, one thread, one loop. During "create" the steps run one after another and turn the loop themselves
+ * (shim_wait()); afterwards everything happens in callbacks.
+ */
+#ifndef SHIM_MONITOR_H
+#define SHIM_MONITOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kvm/vmm.h"
+#include "lib/loop.h"
+#include "lib/relay.h"
+#include "lib/ttrpc.h"
+#include "shim/control.h"
+#include "shim/exports.h"
+#include "shim/protocol.h"
+
+#define SHIM_BOOT_TIMEOUT_S \
+	60 /* until the agent listens; annotation SHIM_BOOT_TIMEOUT_KEY overrides */
+#define SHIM_BOOT_TIMEOUT_MAX_S 3600
+#define SHIM_BOOT_TIMEOUT_KEY "org.caisson.boot-timeout-seconds"
+#define SHIM_CREATE_TIMEOUT_MS 120000  /* Hello and Create together */
+#define SHIM_DRAIN_TIMEOUT_MS 10000    /* without a byte of output after the container's end */
+#define SHIM_SHUTDOWN_TIMEOUT_MS 10000 /* from Shutdown to the guest's end */
+#define SHIM_STOP_TIMEOUT_MS 5000      /* from STOP to killing the vmm */
+#define SHIM_PING_INTERVAL_S 10	       /* annotation SHIM_PING_INTERVAL_KEY overrides */
+#define SHIM_PING_INTERVAL_MAX_S 3600
+#define SHIM_PING_INTERVAL_KEY "org.caisson.heartbeat-seconds"
+#define SHIM_PING_MISSED_MAX 3	 /* unanswered intervals: the guest hangs */
+#define SHIM_CLIENTS_MAX 192	 /* connections to the control socket; below TTRPC_CALLS_MAX */
+#define SHIM_EXIT_GUEST_DIED 255 /* the guest died, not the container's process */
+#define SHIM_EXIT_KILLED 137
+
+#define STREAM_TERMINAL 1 /* index of the token of a terminal's stream (guest/agent.proto, Stdio) */
+#define SHIM_FAILURE_FILE "failure" /* in the state directory: why the guest died */
+
+enum shim_phase {
+	SHIM_CREATING,
+	SHIM_SERVING,	    /* created or running */
+	SHIM_DRAINING,	    /* the container's process has ended, output may still come */
+	SHIM_SHUTTING_DOWN, /* the guest has been asked to end */
+};
+
+struct shim;
+
+struct shim_relay {
+	struct relay relay;
+	struct shim *shim;
+	bool active;
+};
+
+struct shim_stdio {
+	bool terminal;
+	int fds[3]; /* owned: private ends of the container's stdio; with a terminal [0] is the slave */
+	int master;	/* owned until it has been sent; -1 otherwise */
+	int streams[3]; /* owned: our ends of the streams, until the relays have them */
+	uint64_t tokens[3];
+	struct shim_relay relays[3]; /* in, out, err */
+	struct loop_timer drain_timer;
+	uint64_t drained_bytes; /* delivered when the timer was armed */
+};
+
+struct shim_log {		   /* the guest kernel's log */
+	struct loop_source source; /* .fd owned, -1 without */
+	char line[512];
+	size_t len;
+	uint64_t refilled_ms;
+	size_t budget; /* bytes that may still be logged */
+	bool skipping;
+};
+
+struct client;
+
+struct shim {
+	const struct monitor_args *args; /* borrowed from the command, whose memory was forked */
+	struct exports *exports;
+	int report_fd; /* owned: to monitor_spawn(); -1 once reported */
+	int state_fd, netns_fd, console_socket_fd, failure_fd; /* owned */
+	int exe_fd, kvm_fd, kernel_fd, initramfs_fd;	       /* owned, until the vmm has them */
+
+	struct loop *loop;
+	struct loop_signals signals;
+	struct loop_source report_source;
+	struct loop_source listener; /* control socket; .fd owned */
+	struct client *clients;
+	unsigned int nclients, exec_counter;
+
+	struct vmm vmm;
+	struct loop_source vmm_source;
+	bool vmm_ready;			    /* the agent listens */
+	bool guest_gone;		    /* the vmm has ended */
+	char guest_text[VMM_TEXT_MAX + 64]; /* how, in words */
+	struct shim_log guest_log;
+
+	struct ttrpc_conn *agent;
+	struct loop_timer agent_timer;
+	uint64_t next_token;
+	struct shim_stdio stdio;
+	bool container_exists; /* the agent has it */
+
+	enum shim_phase phase;
+	bool abandoned;	    /* whoever waits for "created" has gone, or a signal came instead */
+	bool stopping;	    /* STOP: no more waiting for readers */
+	bool exited;	    /* the container's process has ended, status is its own */
+	bool failed;	    /* the guest died before that, or with output not yet delivered */
+	bool about_program; /* the failure of create is one of the container's program */
+	int status;	    /* exit code */
+	struct loop_timer end_timer, ping_timer;
+	unsigned int pings_missed, ping_interval_s;
+	bool ping_pending;
+};
+
+/* ---- monitor.c ---- */
+struct shim_plan {
+	const struct monitor_args *args;
+	struct exports *exports;
+	int report_fd, netns_fd; /* -1: none */
+};
+/** shim_main() - The monitor's life, in the forked child; Return: its exit code */
+int shim_main(const struct shim_plan *plan);
+/** shim_wait() - Turn the loop until *@flag; Return: 0, -ETIMEDOUT, -ECANCELED (abandoned) or -EIO (the guest ended) with @err */
+int shim_wait(struct shim *shim, const bool *flag, uint64_t timeout_ms, const char *what,
+	      struct err *err);
+
+/** shim_annotation_seconds() - A number of seconds from the configuration's annotations, @fallback without a valid one */
+unsigned int shim_annotation_seconds(const struct shim *shim, const char *key,
+				     unsigned int fallback, unsigned int max);
+
+/* ---- isolate.c ---- */
+/** isolate_network() - Join or make the container's network namespace */
+int isolate_network(struct shim *shim, struct err *err);
+/** isolate_mounts() - A private mount namespace whose /proc fits the new pid namespace */
+int isolate_mounts(struct shim *shim, struct err *err);
+/** isolate_view() - Make the container's files the root of this process; closes all view descriptors */
+int isolate_view(struct shim *shim, struct err *err);
+
+/* ---- guest.c ---- */
+/** guest_start() - Start the vmm and wait until the agent listens */
+int guest_start(struct shim *shim, struct err *err);
+/** guest_stop() - Kill the guest if it still runs, reap the vmm */
+void guest_stop(struct shim *shim);
+/** guest_connect() - A new stream to a port of the guest; Return: our end (owned, O_NONBLOCK not set) or -errno */
+int guest_connect(struct shim *shim, uint32_t port, struct err *err);
+
+/* ---- agent.c ---- */
+int agent_connect(struct shim *shim, struct err *err);
+/** agent_is_gone() - Its connection has ended while serving: the guest is given up unless the vmm says more */
+void agent_is_gone(struct shim *shim);
+/** agent_create() - Prepare the container in the guest and begin to wait for its end */
+int agent_create(struct shim *shim, struct err *err);
+/** agent_error() - Words and number of a call's result; Return: 0 for TTRPC_OK, else -errno with @err (clean text) */
+int agent_error(const struct ttrpc_result *result, struct err *err);
+int agent_start(struct shim *shim, ttrpc_on_result *on_result, void *arg);
+int agent_signal(struct shim *shim, const char *exec_id, uint32_t signo, bool all,
+		 ttrpc_on_result *on_result, void *arg);
+int agent_resize(struct shim *shim, const char *exec_id, uint32_t rows, uint32_t columns);
+struct agent_exec {
+	const char *exec_id;
+	const uint8_t *process;
+	size_t process_len;
+	const uint64_t *tokens; /* three */
+};
+int agent_exec(struct shim *shim, const struct agent_exec *exec, ttrpc_on_result *on_result,
+	       void *arg);
+/** agent_exec_pid() - The guest's pid from the result of agent_exec(); -1 when it is not there */
+int agent_exec_pid(const struct ttrpc_result *result);
+int agent_wait(struct shim *shim, const char *exec_id, ttrpc_on_result *on_result, void *arg);
+/** agent_wait_status() - Exit status (0–255, 128+n) from the result of agent_wait(); -1 when it is not one */
+int agent_wait_status(const struct ttrpc_result *result);
+int agent_delete(struct shim *shim, const char *exec_id);
+int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
+int agent_shutdown(struct shim *shim);
+
+/* ---- stdio.c ---- */
+/** stdio_open() - Private descriptors of the container's stdio, or a pseudo-terminal; 0–2 become /dev/null */
+int stdio_open(struct shim *shim, struct err *err);
+/** stdio_connect() - Open the container's streams and fill in the tokens */
+int stdio_connect(struct shim *shim, struct err *err);
+/** stdio_start() - Send the terminal's master to its owner; begin to relay */
+int stdio_start(struct shim *shim, struct err *err);
+/** stream_open() - A new stdio stream; Return: our end or -errno, @token filled */
+int stream_open(struct shim *shim, uint64_t *token, struct err *err);
+/** stdio_on_winch() - The terminal's size has changed */
+void stdio_on_winch(struct shim *shim);
+/** stdio_is_drained() - All output has been delivered */
+bool stdio_is_drained(const struct shim *shim);
+/** stdio_is_stalled() - Output waits for a reader on the host */
+bool stdio_is_stalled(const struct shim *shim);
+/** stdio_progress() - Bytes of output delivered so far */
+uint64_t stdio_progress(const struct shim *shim);
+void stdio_release(struct shim *shim);
+
+/* ---- server.c ---- */
+/** server_open() - Make the control socket in the state directory (nothing listens yet) */
+int server_open(struct shim *shim, struct err *err);
+int server_start(struct shim *shim, struct err *err);
+/** server_has_execs() - Is a process of `exec` not yet done with? */
+bool server_has_execs(const struct shim *shim);
+void server_release(struct shim *shim);
+
+/* ---- end.c ---- */
+/** end_begin() - Serving begins: look at what has happened while the container was made */
+void end_begin(struct shim *shim);
+/** end_on_exit() - The container's process has ended with @status */
+void end_on_exit(struct shim *shim, int status);
+/** end_on_guest_gone() - The guest has ended; shim->guest_text says how */
+void end_on_guest_gone(struct shim *shim);
+/** end_guest_failed() - The guest does not behave: note it, kill it */
+void end_guest_failed(struct shim *shim, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/** end_on_stop() - The command line asks to end everything */
+void end_on_stop(struct shim *shim);
+/** end_check() - Something has been delivered: is everything? */
+void end_check(struct shim *shim);
+/** heartbeat_start() - Ask the agent for a sign of life from now on */
+int heartbeat_start(struct shim *shim, struct err *err);
+
+#endif

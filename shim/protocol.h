@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket's messages: between the short commands (shim/control.c) and the monitor (shim/server.c).
+ *
+ *   command                                   monitor
+ *      │ ── request {type, …} [+ memfd] ──▶     │      one struct, one datagram
+ *      │ ◀── reply DONE {code, text} [+ fds] ── │
+ *      │                                        │      START, SIGNAL, STOP, PING: both ends close
+ *      │ ── RESIZE, SIGNAL ──▶                  │      EXEC: the connection stays, these are not answered
+ *      │ ◀── reply EXIT {code} ──               │
+ *
+ * A SOCK_SEQPACKET Unix socket: a message is there whole or not at all. Both structs have a fixed size, so that "longer" and
+ * "shorter" are errors of the first check; the process document of EXEC is larger than a datagram may be and travels in a
+ * memfd. The socket is mode 0600 in a directory of mode 0700 and the peer's uid is checked; what comes over it is still
+ * treated as foreign.
+ */
+#ifndef SHIM_PROTOCOL_H
+#define SHIM_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+#define CONTROL_MAGIC 0x43534e43u /* "CSNC" */
+#define CONTROL_VERSION 1u
+#define CONTROL_EXEC_ID_MAX 128 /* bytes with the NUL */
+#define CONTROL_SIGNAL_MAX 64u
+
+enum control_type {
+	CONTROL_PING = 1,
+	CONTROL_START,
+	CONTROL_SIGNAL,
+	CONTROL_STOP,
+	CONTROL_EXEC,
+	CONTROL_RESIZE,
+	CONTROL_TYPE_END, /* one more than the last */
+};
+
+#define CONTROL_SIGNAL_ALL (1u << 0)	/* flags of SIGNAL */
+#define CONTROL_EXEC_TERMINAL (1u << 0) /* flags of EXEC: one stream instead of three */
+
+struct control_request {
+	uint32_t magic;			   /* CONTROL_MAGIC */
+	uint32_t version;		   /* CONTROL_VERSION */
+	uint32_t type;			   /* enum control_type */
+	uint32_t flags;			   /* by type, else 0 */
+	uint32_t args[2];		   /* SIGNAL: signal; RESIZE: rows, columns; else 0 */
+	uint32_t payload_len;		   /* EXEC: bytes in the memfd beside the message; else 0 */
+	uint32_t reserved;		   /* 0 */
+	char exec_id[CONTROL_EXEC_ID_MAX]; /* EXEC: NUL-terminated, "" = chosen by the monitor */
+};
+
+enum control_reply_type {
+	CONTROL_REPLY_DONE = 1, /* the answer to the request: code 0 or -errno */
+	CONTROL_REPLY_EXIT, /* EXEC: the process has ended, code is its status (0–255, 128+n) */
+};
+
+struct control_reply {
+	uint32_t magic, version;
+	uint32_t type; /* enum control_reply_type */
+	int32_t code;
+	int32_t guest_pid;	/* EXEC */
+	uint32_t reserved;	/* 0 */
+	char text[ERR_MSG_MAX]; /* NUL-terminated; "" without an error */
+};
+
+/* What the child of monitor_spawn() tells its parent, once */
+struct monitor_report {
+	int32_t code; /* 0 created, else -errno */
+	uint32_t
+		about_program; /* the container's program cannot be run: the text carries the words engines look for */
+	char text[ERR_MSG_MAX];
+};
+
+/** control_request_init() - A request of @type with nothing else in it */
+void control_request_init(struct control_request *request, enum control_type type);
+
+/**
+ * control_request_check() - Is this a request this monitor understands?
+ * @len:	Bytes received
+ * @nfds:	Descriptors received beside it
+ *
+ * Return: 0, -EPROTO (not one of ours, wrong size), -EPROTONOSUPPORT (another version), -ENOSYS (unknown type) or -EINVAL (a field out
+ * of range); @err has a sentence for the peer.
+ */
+int control_request_check(const struct control_request *request, size_t len, size_t nfds,
+			  struct err *err);
+
+/** control_reply_check() - The same for what a monitor answered; Return: 0 or -EPROTO */
+int control_reply_check(const struct control_reply *reply, size_t len, struct err *err);
+
+/** control_type_name() - "start", … for messages; "?" when unknown */
+const char *control_type_name(uint32_t type);
+
+/** text_clean() - Make foreign text fit for a terminal and a log: control characters become '?', invalid UTF-8 too */
+void text_clean(char *text);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting a monitor: the part of "create" that runs in the command.
+ *
+ *   command                                      child
+ *     exports, network namespace: by path
+ *     fork into a new pid namespace ─────────▶   shim_main(): pid 1 there, never executes another program
+ *     waits on a socket pair       ◀─────────    "created", or why not, after it has undone everything
+ *     returns; the child is orphaned to the next subreaper when the command exits
+ *
+ * Whatever is found by path is opened here, in the caller's mount namespace and with its view of the bundle; the child gets
+ * descriptors. The child sees the other end of the pair close when the command dies early, and gives up.
+ *
+ * The fork is fork(2) after unshare(CLONE_NEWPID), and setns(2) back for the caller's later children: a bare clone3(2)
+ * would leave the C library's (and a sanitizer's) idea of the process behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "shim/control.h"
+#include "shim/monitor.h"
+
+#define SPAWN_UNDO_TIMEOUT_MS 20000 /* for the child to leave after it has reported a failure */
+
+/* @out: the namespace that is joined by path, -1 when there is none */
+static int open_netns(const struct oci_config *config, int *out, struct err *err)
+{
+	const struct oci_namespace *ns = &config->linux_.namespaces[OCI_NS_NETWORK];
+
+	*out = -1;
+	if (!ns->present || !ns->path || !ns->path[0])
+		return 0;
+	*out = open(ns->path, O_RDONLY | O_CLOEXEC);
+	if (*out < 0)
+		return err_set(err, EINVAL, "config.json: linux.namespaces: network '%s': %s",
+			       ns->path, err_reason(errno));
+	return 0;
+}
+
+/* fork() into a new pid namespace; the caller's own children stay where they were */
+static pid_t fork_pidns(struct err *err)
+{
+	cleanup_close int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	pid_t pid;
+	int code;
+
+	if (own < 0)
+		return err_sys(err, errno, "/proc/self/ns/pid");
+	if (unshare(CLONE_NEWPID) < 0)
+		return err_sys(err, errno, "making a pid namespace");
+	(void)fflush(NULL);
+	pid = fork();
+	code = errno;
+	if (pid == 0)
+		return 0;
+	if (setns(own, CLONE_NEWPID) < 0 && pid > 0) {
+		code = errno;
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		pid = -1;
+	}
+	return pid < 0 ? err_sys(err, code, "starting the monitor") : pid;
+}
+
+static int fork_monitor(const struct shim_plan *plan, int command_fd, struct monitor *out,
+			struct err *err)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	/* The child opens its signals when it has a place to put them */
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork_pidns(err);
+	if (pid == 0) {
+		(void)close(command_fd);
+		exit(shim_main(plan));
+	}
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (pid < 0)
+		return pid;
+	out->pid = pid;
+	out->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (out->pidfd < 0) {
+		int code = errno;
+
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		return err_sys(err, code, "watching the monitor");
+	}
+	return 0;
+}
+
+/* The child has failed: it leaves by itself, or is made to */
+static void reap(const struct monitor *monitor)
+{
+	struct pollfd end = {.fd = monitor->pidfd, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&end, 1, SPAWN_UNDO_TIMEOUT_MS);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		(void)kill(monitor->pid, SIGKILL);
+	(void)waitpid(monitor->pid, NULL, 0);
+}
+
+static int wait_report(int fd, struct err *err)
+{
+	struct monitor_report report;
+	size_t nfds;
+	ssize_t n;
+
+	n = io_recv_fds(fd, &report, sizeof(report), NULL, 0, &nfds);
+	if (n != sizeof(report))
+		return err_set(err, EIO, "the monitor died before the container was created");
+	if (report.code == 0)
+		return 0;
+	report.text[sizeof(report.text) - 1] = 0;
+	/* Only the container's program may look like a missing program */
+	if (!report.about_program && (report.code == -ENOENT || report.code == -EACCES))
+		report.code = -EIO;
+	return err_set(err, -report.code, "%s", report.text);
+}
+
+static void undo(const struct monitor_args *args)
+{
+	struct err err = {0};
+
+	if (monitor_cgroup_remove(args->state_fd, &err) < 0)
+		log_info("%s", err.msg);
+	(void)unlinkat(args->state_fd, CONTROL_SOCKET_NAME, 0);
+	(void)unlinkat(args->state_fd, SHIM_FAILURE_FILE, 0);
+}
+
+static int spawn(const struct monitor_args *args, struct exports *exports, struct monitor *out,
+		 struct err *err)
+{
+	cleanup_close int netns = -1, ours = -1, theirs = -1;
+	struct monitor monitor;
+	struct shim_plan plan;
+	int fds[2], r;
+
+	r = open_netns(args->config, &netns, err);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_sys(err, errno, "starting the monitor");
+	ours = fds[0];
+	theirs = fds[1];
+	plan = (struct shim_plan){
+		.args = args, .exports = exports, .report_fd = theirs, .netns_fd = netns};
+	r = fork_monitor(&plan, ours, &monitor, err);
+	if (r < 0)
+		return r;
+	close_fd(&theirs);
+	r = wait_report(ours, err);
+	if (r < 0) {
+		reap(&monitor);
+		close_fd(&monitor.pidfd);
+		undo(args);
+		return r;
+	}
+	*out = monitor;
+	return 0;
+}
+
+int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct err *err)
+{
+	struct exports exports;
+	struct err local;
+	int r;
+
+	if (!err)
+		err = &local;
+	*err = (struct err){0};
+	r = exports_open(args->config, args->bundle_fd, &exports, err);
+	if (r < 0)
+		return r == -ENOENT || r == -EACCES ? -EIO : r;
+	r = spawn(args, &exports, out, err);
+	exports_release(&exports);
+	return r;
+}
+
+bool monitor_failure(int state_fd, char *out, size_t size)
+{
+	cleanup_free char *text = NULL;
+
+	if (io_read_file(state_fd, SHIM_FAILURE_FILE, 4096, &text, NULL) <= 0)
+		return false;
+	text_clean(text);
+	snprintf(out, size, "%s", text);
+	return true;
+}

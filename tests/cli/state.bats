@@ -1,0 +1,124 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Commands on containers that do not exist, or of which a crash left a part: runc's words and exit codes.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() { common_setup; }
+
+@test "state: unknown containers, in runc's words" {
+	need_runc
+	while IFS='|' read -r code command; do
+		# shellcheck disable=SC2086
+		fails "$code" "$(runc_says $command)" $command
+	done <<-'END'
+		1|state nobody
+		1|start nobody
+		1|kill nobody
+		1|kill nobody KILL
+		1|kill --all nobody 9
+		1|delete nobody
+		255|exec nobody true
+		1|state a/b
+		1|kill ..
+	END
+	run -0 runtime delete --force nobody
+	run -0 "$RUNC" --root "$BATS_TEST_TMPDIR/runc" delete --force nobody
+}
+
+@test "list: of nothing, in runc's words" {
+	need_runc
+	for options in '' '--format json' '-f table' '--quiet'; do
+		# shellcheck disable=SC2086
+		[[ $(runtime list $options) == "$("$RUNC" --root "$BATS_TEST_TMPDIR/runc" list $options)" ]]
+	done
+	fails 1 'invalid format option' list --format xml
+}
+
+@test "state: what a crash left never blocks delete --force" {
+	local number=0 id
+	for text in '' '{' '{"id": "c1"}' "$(printf '\377')" none; do
+		number=$((number + 1))
+		id=c$number
+		mkdir -p "$ROOT/$id"
+		[[ $text == none ]] || printf '%s' "$text" > "$ROOT/$id/state.json"
+		: > "$ROOT/$id/control.sock"
+		run -1 runtime state "$id"
+		[[ $output == *'container does not exist'* ]]
+		run -0 --separate-stderr runtime list --quiet
+		[[ -z $output ]]
+		run -1 runtime create --bundle "$BUNDLE" "$id"
+		[[ $output == *'already exists'* ]]
+		run -0 runtime delete --force "$id"
+		[[ ! -e $ROOT/$id ]]
+	done
+}
+
+@test "state: without --force a left-over is removed too, but was no container" {
+	mkdir -p "$ROOT/c1"
+	run -1 runtime delete c1
+	[[ $output == *'container does not exist'* ]]
+	[[ ! -e $ROOT/c1 ]]
+}
+
+# A container whose monitor has ended: state.json by hand, with a pid that is somebody else's
+stopped() {
+	mkdir -p "$ROOT/$1"
+	jq -n --arg id "$1" --arg b "$BUNDLE" '{ociVersion: "1.2.0", id: $id, pid: 1, status: "running", bundle: $b,
+		rootfs: ($b + "/rootfs"), created: "2026-01-02T03:04:05Z", annotations: {a: "b"}, pidStartTime: 123456789,
+		bootID: "", cgroup: ""}' > "$ROOT/$1/state.json"
+}
+
+@test "state: a pid that is somebody else's now means stopped" {
+	stopped c1
+	run -0 --separate-stderr runtime state c1
+	[[ -z $stderr ]]
+	jq -e '.status == "stopped" and .pid == 0 and .id == "c1" and .annotations.a == "b" and .owner == "root"
+		and .created == "2026-01-02T03:04:05Z" and has("pidStartTime") == false' <<< "$output"
+	[[ $(runtime list --format json | jq -r '.[0].status') == stopped ]]
+	[[ $(runtime list | tail -n 1) == "c1          0           stopped     $BUNDLE   2026-01-02T03:04:05Z   root" ]]
+	run -1 runtime kill c1 KILL
+	[[ $output == *'container not running'* ]]
+	run -0 runtime kill --all c1 KILL
+	run -1 runtime kill c1 NOSUCH
+	[[ $output == *'unknown signal "NOSUCH"'* ]]
+	run -1 runtime start c1
+	[[ $output == *'cannot start a container that has stopped'* ]]
+	run -255 runtime exec c1 true
+	[[ $output == *'exec failed: cannot exec in a stopped container'* ]]
+	run -0 runtime delete c1
+	[[ ! -e $ROOT/c1 ]]
+	kill -0 1
+}
+
+@test "state: two delete --force at once both succeed" {
+	stopped c1
+	runtime delete --force c1 & first=$!
+	runtime delete --force c1
+	wait "$first"
+	[[ ! -e $ROOT/c1 ]]
+}
+
+@test "check: every line has a status, a name and a text, and JSON says the same" {
+	run --separate-stderr runtime check
+	code=$status
+	[[ $code == 0 || $code == 1 ]]
+	grep -qE '^(ok|warn|FAIL) +memory: ' <<< "$output"
+	run --separate-stderr runtime check --json
+	[[ $status == "$code" ]]
+	jq -e 'length > 8 and all(.[]; (.status | test("^(ok|warn|fail)$")) and (.text | length > 0) and (.status == "ok" or (.fix | length > 0)))
+		and ([.[].name] | unique | length) == length' <<< "$output"
+	[[ $code == $(jq 'if any(.[]; .status == "fail") then 1 else 0 end' <<< "$output") ]]
+}
+
+@test "check: a guest kernel that is not there is a failure with a fix" {
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	cp "$CAISSON" "$BATS_TEST_TMPDIR/bin/caisson"
+	[[ ! -e /usr/local/lib/caisson/vmlinux ]] || skip "host: Caisson is installed"
+	run -1 "$BATS_TEST_TMPDIR/bin/caisson" check --json
+	jq -e '.[] | select(.name == "guest-kernel") | .status == "fail" and (.fix | length > 0)' <<< "$output"
+	run -1 "$BATS_TEST_TMPDIR/bin/caisson" --root "$ROOT" run --bundle "$BUNDLE" c1
+	[[ $output == *'guest kernel: neither'* ]]
+	[[ -z $(ls -A "$ROOT") ]]
+}

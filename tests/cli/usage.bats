@@ -1,0 +1,87 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# How the command line is understood: options, commands, help, version.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup() { common_setup; }
+
+@test "usage: an unknown command is exit code 3" {
+	run -3 runtime nosuch
+	[[ $output == *"No help topic for 'nosuch'"* ]]
+	run -3 runtime checkpoint --help
+	run -3 runtime help nosuch
+}
+
+@test "usage: unknown options, missing values and wrong counts are refused with the help text" {
+	run -1 runtime --nosuch list
+	[[ $output == *'flag provided but not defined: -nosuch'*'GLOBAL OPTIONS'* ]]
+	run -1 runtime create --nosuch x
+	[[ $output == *'flag provided but not defined: -nosuch'*'caisson create'* ]]
+	run -1 runtime create --bundle
+	[[ $output == *'flag needs an argument: -bundle'* ]]
+	run -1 runtime state
+	[[ $output == *'"state" requires exactly 1 argument(s)'* ]]
+	run -1 runtime state a b
+	[[ $output == *'"state" requires exactly 1 argument(s)'* ]]
+	run -1 runtime kill a b c
+	[[ $output == *'"kill" requires a maximum of 2 argument(s)'* ]]
+	run -1 runtime exec
+	[[ $output == *'"exec" requires a minimum of 1 argument(s)'* ]]
+}
+
+@test "usage: options with one dash, with =, after the argument" {
+	run -0 runtime delete nobody --force
+	run -0 runtime -log-format json delete -force nobody
+	run -0 runtime --rootless delete --force=true nobody
+	run -0 runtime --rootless=false --systemd-cgroup delete -f nobody
+	run -1 runtime delete --force=false nobody
+}
+
+@test "usage: wrong global options" {
+	run -1 runtime --log-format xml list
+	[[ $output == *'invalid log-format: xml'* ]]
+	run -1 "$CAISSON" --root / list
+	[[ $output == *'should not be set to /'* ]]
+	run -1 "$CAISSON" --root "$ROOT" --log /no/such/folder/log list
+}
+
+@test "usage: the version in the lines that Docker and Podman read" {
+	run -0 "$CAISSON" --version
+	[[ ${lines[0]} == 'caisson version '* ]]
+	[[ ${lines[1]} == 'commit: '* ]]
+	[[ ${lines[2]} == 'spec: 1.'* ]]
+	version=$output
+	run -0 "$CAISSON" -v
+	[[ $output == "$version" ]]
+	run -0 "$CAISSON" version
+	[[ $output == "$version" ]]
+}
+
+@test "usage: help of everything and of each command" {
+	run -0 "$CAISSON" --help
+	[[ $output == *'COMMANDS:'*'create'*'GLOBAL OPTIONS:'*'--root'* ]]
+	all=$output
+	run -0 "$CAISSON"
+	[[ $output == "$all" ]]
+	for c in check create delete exec features help kill list run spec start state version; do
+		run -0 "$CAISSON" "$c" --help
+		[[ $output == *"caisson $c"* ]]
+		help=$output
+		run -0 "$CAISSON" help "$c"
+		[[ $output == "$help" ]]
+		[[ $all == *"$c"* ]]
+	done
+}
+
+@test "usage: output that cannot be written is an error" {
+	run -1 bash -c '"$0" features > /dev/full' "$CAISSON"
+}
+
+@test "usage: features are honest and have what engines read" {
+	run -0 --separate-stderr "$CAISSON" features
+	[[ -z $stderr ]]
+	jq -e '.ociVersionMin == "1.0.0" and (.ociVersionMax | startswith("1.")) and (.linux.namespaces | index("pid") != null)
+		and .linux.seccomp.enabled == false and .hooks == [] and .linux.mountExtensions.idmap.enabled == false' <<< "$output"
+}

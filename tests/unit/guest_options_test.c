@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's pure parts: mount options, /etc/passwd, ids, words.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "lib/cleanup.h"
+
+#include "guest/agent.h"
+#include "guest/creds.h"
+#include "guest/lookup.h"
+#include "guest/mount_options.h"
+#include "guest/support.h"
+
+static int parse(const char *const *words, struct mount_options *out)
+{
+	struct oci_strings options = {.items = (char **)(uintptr_t)words};
+
+	while (words[options.n])
+		options.n++;
+	return mount_options_parse(&options, out, NULL);
+}
+
+#define PARSE(out, ...) assert_int_equal(parse((const char *const[]){__VA_ARGS__, NULL}, out), 0)
+
+static void test_flags(void **state)
+{
+	struct mount_options o;
+
+	(void)state;
+	PARSE(&o, "defaults");
+	assert_int_equal(o.flags, 0);
+	assert_string_equal(o.data, "");
+	PARSE(&o, "ro", "nosuid", "nodev", "noexec", "noatime", "mode=755", "size=1k");
+	assert_int_equal(o.flags, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME);
+	assert_int_equal(o.attr_set, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					     MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME);
+	assert_int_equal(o.attr_clear, MOUNT_ATTR__ATIME);
+	assert_string_equal(o.data, "mode=755,size=1k");
+	PARSE(&o, "ro", "nosuid", "rw", "suid");
+	assert_int_equal(o.flags, 0);
+	assert_int_equal(o.attr_set, 0);
+	PARSE(&o, "rbind", "strictatime");
+	assert_int_equal(o.flags, MS_BIND | MS_REC | MS_STRICTATIME);
+	assert_int_equal(o.attr_set, MOUNT_ATTR_STRICTATIME);
+}
+
+static void test_recursive(void **state)
+{
+	struct mount_options o;
+
+	(void)state;
+	PARSE(&o, "rro", "rnosuid", "rsuid", "rnoatime");
+	assert_int_equal(o.rec_set, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME);
+	assert_int_equal(o.rec_clear, MOUNT_ATTR_NOSUID | MOUNT_ATTR__ATIME);
+	assert_int_equal(o.flags, 0);
+	assert_string_equal(o.data, "");
+	/* Not to be taken for "r" and a word */
+	PARSE(&o, "relatime", "rw");
+	assert_int_equal(o.rec_set, 0);
+	assert_int_equal(o.rec_clear, 0);
+}
+
+static void test_propagation(void **state)
+{
+	struct mount_options o;
+
+	(void)state;
+	PARSE(&o, "rslave", "shared", "tmpcopyup");
+	assert_int_equal(o.npropagation, 2);
+	assert_int_equal(o.propagation[0], MS_SLAVE | MS_REC);
+	assert_int_equal(o.propagation[1], MS_SHARED);
+	assert_true(o.copy_up);
+	PARSE(&o, "private", "private", "private", "private", "private", "private");
+	assert_int_equal(o.npropagation, MOUNT_PROPAGATIONS_MAX);
+	assert_int_equal(mount_propagation_parse("runbindable"), MS_UNBINDABLE | MS_REC);
+	assert_int_equal(mount_propagation_parse("rprivat"), 0);
+}
+
+static void test_data_limit(void **state)
+{
+	static char longest[MOUNT_DATA_MAX + 2];
+	static struct mount_options o;
+	const char *words[] = {longest, NULL, NULL};
+
+	(void)state;
+	memset(longest, 'x', MOUNT_DATA_MAX - 1);
+	assert_int_equal(parse(words, &o), 0);
+	words[1] = "y";
+	assert_int_equal(parse(words, &o), -E2BIG);
+	memset(longest, 'x', MOUNT_DATA_MAX + 1);
+	words[1] = NULL;
+	assert_int_equal(parse(words, &o), -E2BIG);
+}
+
+static void test_home(void **state)
+{
+	static const struct {
+		const char *passwd;
+		uint32_t uid;
+		const char *home;
+	} cases[] = {
+		{"", 0, "/"},
+		{"root:x:0:0:r:/root:/bin/sh\n", 0, "/root"},
+		{"root:x:0:0:r:/root:/bin/sh\nu:x:10:10::/home/u:/bin/sh", 10, "/home/u"},
+		{"u:x:100:10::/no:/bin/sh\nv:x:10:1::/yes", 10, "/yes"},
+		{"broken\n::\nu:x:7:7\nu:x:7x:7::/no:\nu:x:-7:7::/no:\nu:x:7:7::/home:", 7,
+		 "/home"},
+		{"u:x:7:7:::/bin/sh\n", 7, "/"},
+		{"u:x:4294967303:7::/wraps:/bin/sh\n", 7, "/"},
+	};
+	char home[PATH_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		creds_home(cases[i].passwd, cases[i].uid, home);
+		assert_string_equal(home, cases[i].home);
+	}
+}
+
+static void test_ids(void **state)
+{
+	char id[AGENT_ID_MAX + 2];
+
+	(void)state;
+	memset(id, 'a', sizeof(id));
+	id[AGENT_ID_MAX + 1] = '\0';
+	assert_false(support_id_is_valid(id));
+	id[AGENT_ID_MAX] = '\0';
+	assert_true(support_id_is_valid(id));
+	assert_true(support_id_is_valid("A-z_0.9+"));
+	assert_false(support_id_is_valid(""));
+	assert_false(support_id_is_valid(".."));
+	assert_false(support_id_is_valid("../x"));
+	assert_false(support_id_is_valid("a\nb"));
+}
+
+static void test_words(void **state)
+{
+	char *items[] = {(char *)"PATH=/a", (char *)"PATHS=/c", (char *)"PATH=/b", NULL};
+	struct oci_strings env = {.items = items, .n = 3};
+
+	(void)state;
+	assert_string_equal(lookup_env(&env, "PATH"), "/b");
+	assert_null(lookup_env(&env, "PAT"));
+	assert_string_equal(lookup_words(ENOENT), "no such file or directory");
+	assert_string_equal(lookup_words(ENOEXEC), "exec format error");
+	assert_int_equal(lookup_code(-ENOENT), TTRPC_NOT_FOUND);
+	assert_int_equal(lookup_code(EISDIR), TTRPC_PERMISSION_DENIED);
+	assert_int_equal(lookup_code(EIO), TTRPC_INTERNAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flags),	    cmocka_unit_test(test_recursive),
+		cmocka_unit_test(test_propagation), cmocka_unit_test(test_data_limit),
+		cmocka_unit_test(test_home),	    cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
