@@ -27,9 +27,9 @@
 #include "lib/cleanup.h"
 
 #define CONTROL_NAME ".caisson-locks"
-#define WAITERS_MAX 512                 /* as many as the server has */
+#define WAITERS_MAX 512 /* as many as the server has */
 
-struct waiter {                         /* struct control_waiter of the server */
+struct waiter { /* struct control_waiter of the server */
 	uint64_t unique;
 	uint32_t pid, reserved;
 };
@@ -54,7 +54,8 @@ static char thread_state(int proc, uint32_t pid)
 	if (n <= 0)
 		return 0;
 	text[n] = 0;
-	end = strrchr(text, ')'); /* the name before it may hold anything; it is at most 64 bytes long */
+	end = strrchr(text,
+		      ')'); /* the name before it may hold anything; it is at most 64 bytes long */
 	return end && end[1] == ' ' ? end[2] : 0;
 }
 

@@ -20,13 +20,14 @@
 typedef uint64_t gpa_t;
 
 #define GMEM_REGIONS_MAX 8
-#define GMEM_LOW_END 0xc0000000ull      /* RAM below ends here; devices and interrupt controllers follow up to 4 GiB */
+#define GMEM_LOW_END \
+	0xc0000000ull /* RAM below ends here; devices and interrupt controllers follow up to 4 GiB */
 #define GMEM_HIGH_START 0x100000000ull
 
 struct gmem_region {
 	gpa_t gpa;
-	uint64_t len;   /* bytes, multiple of the page size */
-	uint8_t *hva;   /* owned mapping */
+	uint64_t len; /* bytes, multiple of the page size */
+	uint8_t *hva; /* owned mapping */
 };
 
 struct gmem {

@@ -61,22 +61,24 @@
 #define JAIL_KEEPS_PROC false
 #endif
 
-#define JAIL_MOUNT_ATTRS (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+#define JAIL_MOUNT_ATTRS \
+	(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
 /* What the file server does as root of its user namespace */
 static const uint8_t kept_caps[] = {
-	CAP_CHOWN,              /* chown */
-	CAP_DAC_OVERRIDE,       /* open what its owner may not: the guest's kernel has decided */
-	CAP_DAC_READ_SEARCH,    /* the same for reading; linkat of an O_TMPFILE */
-	CAP_FOWNER,             /* chmod, utimens, sticky directories, O_NOATIME */
-	CAP_FSETID,             /* keep set-id bits when the guest's kernel keeps them */
-	CAP_SETGID,             /* fsgid and groups of creating requests */
-	CAP_SETUID,             /* fsuid of creating requests */
-	CAP_SETFCAP,            /* security.capability */
+	CAP_CHOWN,	     /* chown */
+	CAP_DAC_OVERRIDE,    /* open what its owner may not: the guest's kernel has decided */
+	CAP_DAC_READ_SEARCH, /* the same for reading; linkat of an O_TMPFILE */
+	CAP_FOWNER,	     /* chmod, utimens, sticky directories, O_NOATIME */
+	CAP_FSETID,	     /* keep set-id bits when the guest's kernel keeps them */
+	CAP_SETGID,	     /* fsgid and groups of creating requests */
+	CAP_SETUID,	     /* fsuid of creating requests */
+	CAP_SETFCAP,	     /* security.capability */
 };
 
 /* Mount @type as a detached mount; @options is a list of key, value pairs ended by NULL, a value may be NULL (a flag) */
-static int make_mount(const char *type, const char *const *options, unsigned int attrs, struct err *err)
+static int make_mount(const char *type, const char *const *options, unsigned int attrs,
+		      struct err *err)
 {
 	cleanup_close int fs = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
 	int mnt;
@@ -103,14 +105,16 @@ static int mount_proc(const char *const *options, unsigned int attrs, struct err
 	int fd = make_mount("proc", options, attrs, err);
 
 	if (fd == -EPERM)
-		err_prefix(err, "this host covers parts of /proc (a container with a masked /proc?)");
+		err_prefix(err,
+			   "this host covers parts of /proc (a container with a masked /proc?)");
 	return fd;
 }
 
 static int forbid_user_namespaces(struct err *err)
 {
 	static const char *const all[] = {NULL};
-	cleanup_close int proc = mount_proc(all, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
+	cleanup_close int proc = mount_proc(
+		all, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
 	cleanup_close int fd = -1;
 
 	if (proc < 0)
@@ -177,7 +181,8 @@ static int enter_file_systems(int *proc_fd, struct err *err)
 	if (r < 0)
 		return r;
 	/* A second one, so that the descriptor's stays detached here too */
-	if (JAIL_KEEPS_PROC && syscall(SYS_move_mount, visible, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (JAIL_KEEPS_PROC &&
+	    syscall(SYS_move_mount, visible, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "jail: mounting /proc");
 	*proc_fd = take_fd(&self);
 	return 0;
@@ -187,8 +192,9 @@ static int drop_capabilities(struct err *err)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {0};
-	unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-			     SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED;
+	unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+			     SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+			     SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED;
 	uint64_t keep = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kept_caps); i++)

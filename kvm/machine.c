@@ -43,9 +43,10 @@
 
 #define MACHINE_SLOTS_GPA 0xd0000000ull
 #define MACHINE_SLOT_STRIDE 0x1000ull
-#define MACHINE_IDENTITY_MAP_GPA 0xfffbc000ull  /* Intel without unrestricted guest: one page */
-#define MACHINE_TSS_GPA 0xfffbd000ull           /* and three more */
-#define MACHINE_PORT_A20 0x61                   /* system control port: kernels wait for bits in it when they calibrate */
+#define MACHINE_IDENTITY_MAP_GPA 0xfffbc000ull /* Intel without unrestricted guest: one page */
+#define MACHINE_TSS_GPA 0xfffbd000ull	       /* and three more */
+#define MACHINE_PORT_A20 \
+	0x61 /* system control port: kernels wait for bits in it when they calibrate */
 #define MACHINE_RESET_COMMAND 0xfe
 
 static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5, 6, 7, 9, 10, 11, 16, 17, 18, 19, 20, 21};
@@ -108,7 +109,8 @@ static void on_agent_port(struct machine *m, uint32_t value)
 			machine_end(m, VMM_END_AGENT_FAILED, "the agent ended with %u", argument);
 		break;
 	case MACHINE_AGENT_FAILED:
-		machine_end(m, VMM_END_AGENT_FAILED, "the agent could not start: %s", err_reason((int)argument));
+		machine_end(m, VMM_END_AGENT_FAILED, "the agent could not start: %s",
+			    err_reason((int)argument));
 		break;
 	default:
 		if (m->config.on_agent)
@@ -127,7 +129,8 @@ void machine_pio(struct machine *m, uint16_t port, bool is_write, void *data, un
 		return;
 	if (!is_write) {
 		/* The keyboard controller is always ready, or a kernel waits for it before it resets */
-		memset(data, port == MACHINE_PORT_RESET || port == MACHINE_PORT_A20 ? 0 : 0xff, size);
+		memset(data, port == MACHINE_PORT_RESET || port == MACHINE_PORT_A20 ? 0 : 0xff,
+		       size);
 		return;
 	}
 	memcpy(&value, data, size);
@@ -145,7 +148,8 @@ static struct machine_slot *find_slot(struct machine *m, gpa_t gpa, unsigned int
 		return NULL;
 	index = (gpa - MACHINE_SLOTS_GPA) / MACHINE_SLOT_STRIDE;
 	offset = (gpa - MACHINE_SLOTS_GPA) % MACHINE_SLOT_STRIDE;
-	if (index >= m->nslots || offset >= VIRTIO_MMIO_WINDOW || size > VIRTIO_MMIO_WINDOW - offset)
+	if (index >= m->nslots || offset >= VIRTIO_MMIO_WINDOW ||
+	    size > VIRTIO_MMIO_WINDOW - offset)
 		return NULL;
 	return &m->slots[index];
 }
@@ -169,7 +173,8 @@ void machine_mmio(struct machine *m, gpa_t gpa, bool is_write, void *data, unsig
 static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int fd, bool add)
 {
 	struct machine *m = arg;
-	struct kvm_ioeventfd e = {.datamatch = queue, .len = 4, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
+	struct kvm_ioeventfd e = {
+		.datamatch = queue, .len = 4, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 
 	for (unsigned int i = 0; i < m->nslots; i++) {
 		if (m->slots[i].mmio != mmio)
@@ -189,7 +194,9 @@ int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *er
 	if (m->nslots == MACHINE_SLOTS_MAX) {
 		if (dev)
 			dev->ops->free(dev);
-		return err_set(err, ENOSPC, "the machine has %d slots for devices, and all are taken", MACHINE_SLOTS_MAX);
+		return err_set(err, ENOSPC,
+			       "the machine has %d slots for devices, and all are taken",
+			       MACHINE_SLOTS_MAX);
 	}
 	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host, err);
 	if (!slot->mmio)
@@ -211,7 +218,8 @@ static int create_vm(struct machine *m, struct err *err)
 {
 	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 	uint64_t identity_map = MACHINE_IDENTITY_MAP_GPA;
-	struct kvm_enable_cap no_pmu = {.cap = KVM_CAP_PMU_CAPABILITY, .args = {KVM_PMU_CAP_DISABLE}};
+	struct kvm_enable_cap no_pmu = {.cap = KVM_CAP_PMU_CAPABILITY,
+					.args = {KVM_PMU_CAP_DISABLE}};
 
 	do {
 		m->vm_fd = ioctl(m->config.kvm_fd, KVM_CREATE_VM, 0);
@@ -226,7 +234,8 @@ static int create_vm(struct machine *m, struct err *err)
 		return err_sys(err, errno, "KVM_CREATE_IRQCHIP");
 	if (ioctl(m->vm_fd, KVM_CREATE_PIT2, &pit) < 0)
 		return err_sys(err, errno, "KVM_CREATE_PIT2");
-	(void)ioctl(m->vm_fd, KVM_ENABLE_CAP, &no_pmu); /* since Linux 5.18, and only if the host has one */
+	(void)ioctl(m->vm_fd, KVM_ENABLE_CAP,
+		    &no_pmu); /* since Linux 5.18, and only if the host has one */
 	return 0;
 }
 
@@ -239,9 +248,11 @@ static int create_memory(struct machine *m, struct err *err)
 		return r;
 	m->has_mem = true;
 	for (unsigned int i = 0; i < m->mem.nregions; i++) {
-		struct kvm_userspace_memory_region slot = {.slot = i, .guest_phys_addr = m->mem.regions[i].gpa,
-							   .memory_size = m->mem.regions[i].len,
-							   .userspace_addr = (uintptr_t)m->mem.regions[i].hva};
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.guest_phys_addr = m->mem.regions[i].gpa,
+			.memory_size = m->mem.regions[i].len,
+			.userspace_addr = (uintptr_t)m->mem.regions[i].hva};
 
 		if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
 			return err_sys(err, errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB",
@@ -279,7 +290,8 @@ int machine_cmdline(const struct machine *m, char *out, struct err *err)
 	int n;
 
 	/* reboot=…: see the theory above; no_timer_check: KVM's timer works; the agent is the initramfs's /init */
-	n = snprintf(out, VMM_CMDLINE_MAX, "%s reboot=k,panic_warm panic=-1 no_timer_check random.trust_cpu=on",
+	n = snprintf(out, VMM_CMDLINE_MAX,
+		     "%s reboot=k,panic_warm panic=-1 no_timer_check random.trust_cpu=on",
 		     m->config.console ? "console=hvc0" : "quiet");
 	len = (size_t)n;
 	if (m->config.nvcpus < m->config.max_vcpus) {
@@ -287,12 +299,14 @@ int machine_cmdline(const struct machine *m, char *out, struct err *err)
 		len += (size_t)n;
 	}
 	for (unsigned int i = 0; i < m->nslots; i++) {
-		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " virtio_mmio.device=%d@%#llx:%u", VIRTIO_MMIO_WINDOW,
-			     (unsigned long long)m->slots[i].gpa, m->slots[i].gsi);
+		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " virtio_mmio.device=%d@%#llx:%u",
+			     VIRTIO_MMIO_WINDOW, (unsigned long long)m->slots[i].gpa,
+			     m->slots[i].gsi);
 		len += (size_t)n;
 	}
 	if (strlen(extra) >= VMM_CMDLINE_MAX - len - 1)
-		return err_set(err, E2BIG, "the kernel's command line is too long: %zu bytes, at most %d",
+		return err_set(err, E2BIG,
+			       "the kernel's command line is too long: %zu bytes, at most %d",
 			       len + 1 + strlen(extra), VMM_CMDLINE_MAX - 1);
 	if (extra[0] != '\0')
 		snprintf(out + len, VMM_CMDLINE_MAX - len, " %s", extra);
@@ -314,14 +328,16 @@ static int create_vcpus(struct machine *m, const struct x86_boot_entry *entry, s
 	r = x86_cpuid_supported(m->config.kvm_fd, cpuid, err);
 	if (r < 0)
 		return r;
-	params.tsc_deadline = ioctl(m->config.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	params.tsc_deadline = ioctl(m->config.kvm_fd, KVM_CHECK_EXTENSION,
+				    KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	while (m->nvcpus < m->config.max_vcpus) {
 		params.apic_id = m->nvcpus;
 		r = vcpu_init(&m->vcpus[m->nvcpus], m, m->nvcpus, (size_t)run_size, err);
 		if (r < 0)
 			return r;
 		m->nvcpus++;
-		r = x86_vcpu_init(m->vcpus[m->nvcpus - 1].fd, cpuid, &params, params.apic_id == 0 ? entry : NULL, err);
+		r = x86_vcpu_init(m->vcpus[m->nvcpus - 1].fd, cpuid, &params,
+				  params.apic_id == 0 ? entry : NULL, err);
 		if (r < 0)
 			return r;
 	}
@@ -330,7 +346,8 @@ static int create_vcpus(struct machine *m, const struct x86_boot_entry *entry, s
 
 int machine_boot(struct machine *m, struct err *err)
 {
-	struct x86_boot_config boot = {.kernel_fd = m->config.kernel_fd, .initramfs_fd = m->config.initramfs_fd};
+	struct x86_boot_config boot = {.kernel_fd = m->config.kernel_fd,
+				       .initramfs_fd = m->config.initramfs_fd};
 	struct x86_boot_entry entry;
 	char cmdline[VMM_CMDLINE_MAX];
 	int r;

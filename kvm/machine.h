@@ -16,24 +16,24 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-#define MACHINE_SLOTS_MAX 12                    /* interrupt lines 5 to 7, 9 to 12 and 16 to 20, see machine.c */
+#define MACHINE_SLOTS_MAX 12 /* interrupt lines 5 to 7, 9 to 12 and 16 to 20, see machine.c */
 
 struct vcpu;
 struct machine;
 
 struct machine_slot {
-	struct machine *machine;                /* for callbacks that get the slot only */
-	struct virtio_mmio *mmio;               /* owned */
+	struct machine *machine;  /* for callbacks that get the slot only */
+	struct virtio_mmio *mmio; /* owned */
 	gpa_t gpa;
 	unsigned int gsi;
 };
 
 struct machine_config {
-	int kvm_fd, kernel_fd, initramfs_fd;    /* borrowed until machine_boot() has returned */
+	int kvm_fd, kernel_fd, initramfs_fd; /* borrowed until machine_boot() has returned */
 	uint64_t memory_bytes;
 	unsigned int nvcpus, max_vcpus;
-	bool console;                           /* the kernel log goes to the virtio console */
-	const char *cmdline_extra;              /* borrowed; NULL or "": none */
+	bool console;		   /* the kernel log goes to the virtio console */
+	const char *cmdline_extra; /* borrowed; NULL or "": none */
 	/* A vCPU wrote to the agent's port (lib/machine.h); any vCPU thread */
 	void (*on_agent)(void *arg, unsigned int code, unsigned int argument);
 	void *arg;
@@ -41,18 +41,18 @@ struct machine_config {
 
 struct machine {
 	struct machine_config config;
-	int vm_fd;                              /* owned */
-	int ended_fd;                           /* owned eventfd: readable once the guest has ended */
+	int vm_fd;    /* owned */
+	int ended_fd; /* owned eventfd: readable once the guest has ended */
 	struct gmem mem;
 	bool has_mem;
 	struct machine_slot slots[MACHINE_SLOTS_MAX];
 	unsigned int nslots;
 	struct virtio_mmio_host host;
-	struct vcpu *vcpus;                     /* owned array */
-	unsigned int nvcpus;                    /* initialised elements */
+	struct vcpu *vcpus;  /* owned array */
+	unsigned int nvcpus; /* initialised elements */
 	atomic_bool stopping;
-	pthread_mutex_t lock;                   /* guards end and end_text */
-	enum vmm_end end;                       /* VMM_END_NONE while it runs; the first cause stays */
+	pthread_mutex_t lock; /* guards end and end_text */
+	enum vmm_end end;     /* VMM_END_NONE while it runs; the first cause stays */
 	char end_text[VMM_TEXT_MAX];
 };
 
@@ -72,7 +72,8 @@ int machine_run(struct machine *m, struct err *err);
 void machine_stop(struct machine *m);
 
 /** machine_end() - The guest has ended: the first call counts, ended_fd becomes readable; any thread */
-void machine_end(struct machine *m, enum vmm_end end, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void machine_end(struct machine *m, enum vmm_end end, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /** machine_get_end() - How it ended, VMM_END_NONE if it has not; @text gets VMM_TEXT_MAX bytes */
 enum vmm_end machine_get_end(struct machine *m, char *text);
 

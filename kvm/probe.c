@@ -41,8 +41,8 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 
-#define PROBE_TIMEOUT_S 5               /* for the guest; a further second for a KVM that ignores signals */
-#define PROBE_NATIVE_NS 1000000ull      /* the speed loop takes about this long on the host */
+#define PROBE_TIMEOUT_S 5 /* for the guest; a further second for a KVM that ignores signals */
+#define PROBE_NATIVE_NS 1000000ull /* the speed loop takes about this long on the host */
 #define PROBE_RATIO_FAIL 20.0
 #define PROBE_RATIO_WARN 6.0
 #define PROBE_EXIT_WARN_NS 500000ull
@@ -55,7 +55,7 @@
 #define PROBE_PDPT_HIGH_GPA 0x4000
 #define PROBE_IDT_GPA 0x5000
 #define PROBE_GDT_GPA 0x6000
-#define PROBE_STACK_GPA 0x8000          /* grows down */
+#define PROBE_STACK_GPA 0x8000 /* grows down */
 #define PROBE_DATA_GPA 0x9000
 #define PROBE_CODE_GPA 0x10000
 #define PROBE_IDT_ENTRIES 32
@@ -64,25 +64,25 @@
 
 #define PAGE_PRESENT_WRITE 3ull
 #define PAGE_LARGE 0x80ull
-#define CR0_64BIT 0x80010033ull         /* PG, WP, NE, ET, MP, PE */
+#define CR0_64BIT 0x80010033ull /* PG, WP, NE, ET, MP, PE */
 #define CR4_PAE 0x20ull
 #define EFER_LME_LMA_NXE 0xd00ull
 
 struct probe {
 	struct kvm_probe_result *out;
 	size_t max, n;
-	int kvm_fd, vm_fd, vcpu_fd;     /* owned; -1: none */
-	uint8_t *memory;                /* owned mapping; NULL: none */
-	struct kvm_run *run;            /* owned mapping; NULL: none */
+	int kvm_fd, vm_fd, vcpu_fd; /* owned; -1: none */
+	uint8_t *memory;	    /* owned mapping; NULL: none */
+	struct kvm_run *run;	    /* owned mapping; NULL: none */
 	size_t run_size;
 	struct x86_cpuid cpuid;
-	bool abandoned;                 /* the thread never came back: it keeps what it uses */
+	bool abandoned; /* the thread never came back: it keeps what it uses */
 	/* the vCPU thread's */
-	uint64_t loop_ns, exits_ns;     /* the fastest round; all exits together */
+	uint64_t loop_ns, exits_ns; /* the fastest round; all exits together */
 	uint64_t loop_start_ns, exits_start_ns;
 	uint32_t nexits;
 	bool halted;
-	char trouble[160];              /* how the guest ended otherwise */
+	char trouble[160]; /* how the guest ended otherwise */
 };
 
 static const struct {
@@ -129,9 +129,10 @@ static uint64_t now_ns(void)
 }
 
 /* Returns whether to go on */
-static bool report(struct probe *p, const char *name, enum kvm_probe_status status, const char *fix, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
-static bool report(struct probe *p, const char *name, enum kvm_probe_status status, const char *fix, const char *fmt, ...)
+static bool report(struct probe *p, const char *name, enum kvm_probe_status status, const char *fix,
+		   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+static bool report(struct probe *p, const char *name, enum kvm_probe_status status, const char *fix,
+		   const char *fmt, ...)
 {
 	struct kvm_probe_result *r;
 	va_list ap;
@@ -169,12 +170,14 @@ static bool probe_device(struct probe *p, const char *path)
 	if (p->kvm_fd >= 0)
 		return report(p, "kvm-device", KVM_PROBE_OK, "", "%s can be opened", path);
 	if (errno == EACCES || errno == EPERM)
-		return report(p, "kvm-device", KVM_PROBE_FAIL, "run as root, or join the group kvm: usermod -aG kvm USER",
+		return report(p, "kvm-device", KVM_PROBE_FAIL,
+			      "run as root, or join the group kvm: usermod -aG kvm USER",
 			      "%s may not be opened by this user", path);
 	return report(p, "kvm-device", KVM_PROBE_FAIL,
-		      cpu_has_virtualisation() ? "load the module: modprobe kvm_intel, or modprobe kvm_amd"
-					       : "enable virtualisation (VT-x or AMD-V) in the firmware, or nested "
-						 "virtualisation for this virtual machine",
+		      cpu_has_virtualisation()
+			      ? "load the module: modprobe kvm_intel, or modprobe kvm_amd"
+			      : "enable virtualisation (VT-x or AMD-V) in the firmware, or nested "
+				"virtualisation for this virtual machine",
 		      "%s cannot be opened: %s", path, err_reason(errno));
 }
 
@@ -201,12 +204,14 @@ static bool probe_capabilities(struct probe *p)
 			snprintf(missing + len, sizeof(missing) - len, " %s", needed_caps[i].name);
 	}
 	if (missing[0])
-		return report(p, "kvm-capabilities", KVM_PROBE_FAIL, "use a Linux kernel's own KVM, 6.1 or newer",
-			      "missing:%s", missing);
+		return report(p, "kvm-capabilities", KVM_PROBE_FAIL,
+			      "use a Linux kernel's own KVM, 6.1 or newer", "missing:%s", missing);
 	if (deadline <= 0)
-		return report(p, "kvm-capabilities", KVM_PROBE_WARN, "use Linux 6.1 or newer on the host",
-			      "no TSC-deadline timer: guests start later, as they measure their clock");
-	return report(p, "kvm-capabilities", KVM_PROBE_OK, "", "all %zu there, up to %d vCPUs", ARRAY_SIZE(needed_caps), vcpus);
+		return report(
+			p, "kvm-capabilities", KVM_PROBE_WARN, "use Linux 6.1 or newer on the host",
+			"no TSC-deadline timer: guests start later, as they measure their clock");
+	return report(p, "kvm-capabilities", KVM_PROBE_OK, "", "all %zu there, up to %d vCPUs",
+		      ARRAY_SIZE(needed_caps), vcpus);
 }
 
 /* ---- the guest ---------------------------------------------------------------------------------------------------- */
@@ -216,7 +221,8 @@ static void put_gate(struct probe *p, unsigned int vector, const uint8_t *handle
 	uint64_t at = PROBE_CODE_GPA + (uint64_t)(handler - probe_guest_start);
 	uint64_t gate[2];
 
-	gate[0] = (at & 0xffff) | (uint64_t)PROBE_CS << 16 | 0x8e00ull << 32 | (at >> 16 & 0xffff) << 48;
+	gate[0] = (at & 0xffff) | (uint64_t)PROBE_CS << 16 | 0x8e00ull << 32 |
+		  (at >> 16 & 0xffff) << 48;
 	gate[1] = at >> 32;
 	memcpy(p->memory + PROBE_IDT_GPA + vector * sizeof(gate), gate, sizeof(gate));
 }
@@ -250,16 +256,26 @@ static void fill_memory(struct probe *p, uint64_t iterations)
 	put_gate(p, 6, probe_guest_ud);
 	put_gate(p, 13, probe_guest_gp);
 	put_gate(p, 14, probe_guest_fault);
-	data.features = (guest_has(p, 1, 'c', 23) ? PROBE_HAS_POPCNT : 0) | (guest_has(p, 1, 'c', 13) ? PROBE_HAS_CX16 : 0) |
-			(guest_has(p, 7, 'b', 20) ? PROBE_HAS_SMAP : 0) | (guest_has(p, 1, 'c', 26) ? PROBE_HAS_XSAVE : 0);
+	data.features = (guest_has(p, 1, 'c', 23) ? PROBE_HAS_POPCNT : 0) |
+			(guest_has(p, 1, 'c', 13) ? PROBE_HAS_CX16 : 0) |
+			(guest_has(p, 7, 'b', 20) ? PROBE_HAS_SMAP : 0) |
+			(guest_has(p, 1, 'c', 26) ? PROBE_HAS_XSAVE : 0);
 	memcpy(p->memory + PROBE_DATA_GPA, &data, sizeof(data));
-	memcpy(p->memory + PROBE_CODE_GPA, probe_guest_start, (size_t)(probe_guest_end - probe_guest_start));
+	memcpy(p->memory + PROBE_CODE_GPA, probe_guest_start,
+	       (size_t)(probe_guest_end - probe_guest_start));
 }
 
 static int set_registers(struct probe *p, struct err *err)
 {
-	struct kvm_segment data = {.limit = 0xffffffff, .selector = PROBE_DS, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
-	struct kvm_regs regs = {.rip = PROBE_CODE_GPA, .rdi = PROBE_DATA_GPA, .rsp = PROBE_STACK_GPA, .rflags = 2};
+	struct kvm_segment data = {.limit = 0xffffffff,
+				   .selector = PROBE_DS,
+				   .type = 3,
+				   .present = 1,
+				   .s = 1,
+				   .db = 1,
+				   .g = 1};
+	struct kvm_regs regs = {
+		.rip = PROBE_CODE_GPA, .rdi = PROBE_DATA_GPA, .rsp = PROBE_STACK_GPA, .rflags = 2};
 	struct kvm_sregs s;
 
 	if (ioctl(p->vcpu_fd, KVM_SET_CPUID2, &p->cpuid) < 0)
@@ -295,7 +311,8 @@ static int make_vm(struct probe *p, struct err *err)
 	p->vm_fd = ioctl(p->kvm_fd, KVM_CREATE_VM, 0);
 	if (p->vm_fd < 0)
 		return err_sys(err, errno, "KVM_CREATE_VM");
-	p->memory = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p->memory = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
 	if (p->memory == MAP_FAILED) {
 		p->memory = NULL;
 		return err_sys(err, errno, "memory for a guest");
@@ -350,8 +367,9 @@ static bool probe_vm(struct probe *p)
 	}
 	if (r < 0)
 		return report(p, "kvm-vm", KVM_PROBE_FAIL,
-			      r == -EBUSY ? "another hypervisor uses the processor: stop it"
-					  : "look at the host's kernel log (dmesg) for messages of kvm",
+			      r == -EBUSY
+				      ? "another hypervisor uses the processor: stop it"
+				      : "look at the host's kernel log (dmesg) for messages of kvm",
 			      "no virtual machine can be made: %s", err.msg);
 	return report(p, "kvm-vm", KVM_PROBE_OK, "", "a virtual machine with a vCPU can be made");
 }
@@ -397,8 +415,11 @@ static bool on_exit_reason(struct probe *p)
 		snprintf(p->trouble, sizeof(p->trouble), "a triple fault");
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		snprintf(p->trouble, sizeof(p->trouble), "KVM's internal error %u%s", run->internal.suberror,
-			 run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? " (an instruction it cannot emulate)" : "");
+		snprintf(p->trouble, sizeof(p->trouble), "KVM's internal error %u%s",
+			 run->internal.suberror,
+			 run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
+				 ? " (an instruction it cannot emulate)"
+				 : "");
 		return false;
 	default:
 		snprintf(p->trouble, sizeof(p->trouble), "KVM exit %u", run->exit_reason);
@@ -491,27 +512,32 @@ static bool probe_instructions(struct probe *p, const struct err *failure)
 
 	memcpy(&data, p->memory + PROBE_DATA_GPA, sizeof(data));
 	if (data.step == PROBE_STEP_DONE && p->halted)
-		return report(p, "kvm-instructions", KVM_PROBE_OK, "", "a guest in long mode ran all tests");
+		return report(p, "kvm-instructions", KVM_PROBE_OK, "",
+			      "a guest in long mode ran all tests");
 	step = data.step <= PROBE_STEP_DONE ? step_names[data.step] : "an unknown step";
 	if (data.exception)
-		snprintf(p->trouble, sizeof(p->trouble), "an unexpected exception (%u)", data.exception - 1);
+		snprintf(p->trouble, sizeof(p->trouble), "an unexpected exception (%u)",
+			 data.exception - 1);
 	return report(p, "kvm-instructions", KVM_PROBE_FAIL,
-		      "this is not a working hardware KVM: use a host with VT-x or AMD-V, or with nested virtualisation enabled",
+		      "this is not a working hardware KVM: use a host with VT-x or AMD-V, or with "
+		      "nested virtualisation enabled",
 		      "a guest stopped at %s: %s", step,
-		      failure->code     ? failure->msg
+		      failure->code   ? failure->msg
 		      : p->trouble[0] ? p->trouble
 				      : "a wrong result");
 }
 
 static bool probe_speed(struct probe *p, uint64_t native_ns)
 {
-	static const char fix[] = "use a host with VT-x or AMD-V, or with nested virtualisation enabled";
+	static const char fix[] =
+		"use a host with VT-x or AMD-V, or with nested virtualisation enabled";
 	double ratio = (double)p->loop_ns / (double)(native_ns ? native_ns : 1);
-	enum kvm_probe_status status = ratio > PROBE_RATIO_FAIL   ? KVM_PROBE_FAIL
+	enum kvm_probe_status status = ratio > PROBE_RATIO_FAIL	  ? KVM_PROBE_FAIL
 				       : ratio > PROBE_RATIO_WARN ? KVM_PROBE_WARN
 								  : KVM_PROBE_OK;
 
-	return report(p, "kvm-speed", status, fix, "guest code takes %.1f times as long as host code%s", ratio,
+	return report(p, "kvm-speed", status, fix,
+		      "guest code takes %.1f times as long as host code%s", ratio,
 		      status == KVM_PROBE_FAIL ? ": this KVM interprets it" : "");
 }
 
@@ -520,8 +546,10 @@ static bool probe_exits(struct probe *p)
 	uint64_t each_ns = p->nexits > 1 ? p->exits_ns / (p->nexits - 1) : 0;
 
 	return report(p, "kvm-exits", each_ns > PROBE_EXIT_WARN_NS ? KVM_PROBE_WARN : KVM_PROBE_OK,
-		      "starting a container will take long: prefer a host without emulation or deep nesting",
-		      "leaving and entering a guest takes %llu.%llu µs", (unsigned long long)(each_ns / 1000),
+		      "starting a container will take long: prefer a host without emulation or "
+		      "deep nesting",
+		      "leaving and entering a guest takes %llu.%llu µs",
+		      (unsigned long long)(each_ns / 1000),
 		      (unsigned long long)(each_ns / 100 % 10));
 }
 

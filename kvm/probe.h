@@ -18,10 +18,10 @@
 enum kvm_probe_status { KVM_PROBE_OK = 0, KVM_PROBE_WARN, KVM_PROBE_FAIL };
 
 struct kvm_probe_result {
-	const char *name;               /* "kvm-device", "kvm-api", "kvm-instructions" …; static */
+	const char *name; /* "kvm-device", "kvm-api", "kvm-instructions" …; static */
 	enum kvm_probe_status status;
-	char text[256];                 /* what was found */
-	char fix[256];                  /* what to do about it; "" when ok */
+	char text[256]; /* what was found */
+	char fix[256];	/* what to do about it; "" when ok */
 };
 
 /** kvm_probe() - Run all probes on @kvm_path ("/dev/kvm"); Return: number of results in @out (each name once), no error path */

@@ -12,13 +12,13 @@
 
 /* One iteration: arithmetic that cannot be skipped, a store, a load, a branch. RCX counts down, RAX is the state, RDX the
  * cell. @reg is how the surrounding asm writes a register's prefix. */
-#define SPEED_LOOP(reg)                                                                                                \
-	"77:	imul	$0x5851f42d, " reg "rax, " reg "rax\n"                                                          \
-	"	add	$0x14057b7e, " reg "rax\n"                                                                      \
-	"	mov	" reg "rax, (" reg "rdx)\n"                                                                     \
-	"	rol	$13, " reg "rax\n"                                                                              \
-	"	xor	(" reg "rdx), " reg "rax\n"                                                                     \
-	"	dec	" reg "rcx\n"                                                                                   \
+#define SPEED_LOOP(reg)                                        \
+	"77:	imul	$0x5851f42d, " reg "rax, " reg "rax\n" \
+	"	add	$0x14057b7e, " reg "rax\n"             \
+	"	mov	" reg "rax, (" reg "rdx)\n"            \
+	"	rol	$13, " reg "rax\n"                     \
+	"	xor	(" reg "rdx), " reg "rax\n"            \
+	"	dec	" reg "rcx\n"                          \
 	"	jnz	77b\n"
 
 __asm__(".pushsection .rodata\n"
@@ -30,18 +30,18 @@ __asm__(".pushsection .rodata\n"
 	"probe_guest_start:\n"
 	"	movl	$1, (%rdi)\n"
 
-	"	movl	$2, (%rdi)\n"                   /* int3: how kernels patch their code */
+	"	movl	$2, (%rdi)\n" /* int3: how kernels patch their code */
 	"	int3\n"
 	"	cmpl	$1, 8(%rdi)\n"
 	"	jne	66f\n"
 
-	"	movl	$3, (%rdi)\n"                   /* a page fault with error code and CR2 */
-	"	mov	$0x40000000, %eax\n"           /* PROBE_UNMAPPED */
+	"	movl	$3, (%rdi)\n"	     /* a page fault with error code and CR2 */
+	"	mov	$0x40000000, %eax\n" /* PROBE_UNMAPPED */
 	"	movb	(%rax), %al\n"
 	"	cmpl	$1, 12(%rdi)\n"
 	"	jne	66f\n"
 
-	"	movl	$4, (%rdi)\n"                   /* paging: the same page at another address; CR3, INVLPG */
+	"	movl	$4, (%rdi)\n" /* paging: the same page at another address; CR3, INVLPG */
 	"	mov	$0xffffffff80000000, %rbx\n"
 	"	add	%rdi, %rbx\n"
 	"	mov	%cr3, %rax\n"
@@ -50,7 +50,7 @@ __asm__(".pushsection .rodata\n"
 	"	cmpl	$4, (%rbx)\n"
 	"	jne	66f\n"
 
-	"	movl	$5, (%rdi)\n"                   /* the TSC moves */
+	"	movl	$5, (%rdi)\n" /* the TSC moves */
 	"	rdtsc\n"
 	"	shl	$32, %rdx\n"
 	"	or	%rdx, %rax\n"
@@ -62,14 +62,14 @@ __asm__(".pushsection .rodata\n"
 	"	cmp	%rbx, %rax\n"
 	"	jb	66f\n"
 
-	"	movl	$6, (%rdi)\n"                   /* CPUID: the hypervisor bit is set */
+	"	movl	$6, (%rdi)\n" /* CPUID: the hypervisor bit is set */
 	"	mov	$1, %eax\n"
 	"	xor	%ecx, %ecx\n"
 	"	cpuid\n"
 	"	bt	$31, %ecx\n"
 	"	jnc	66f\n"
 
-	"	movl	$7, (%rdi)\n"                   /* EFER.SCE, read back */
+	"	movl	$7, (%rdi)\n" /* EFER.SCE, read back */
 	"	mov	$0xc0000080, %ecx\n"
 	"	rdmsr\n"
 	"	or	$1, %eax\n"
@@ -80,7 +80,7 @@ __asm__(".pushsection .rodata\n"
 	"	swapgs\n"
 	"	swapgs\n"
 
-	"	movl	$8, (%rdi)\n"                   /* SSE, FXSAVE and FXRSTOR */
+	"	movl	$8, (%rdi)\n" /* SSE, FXSAVE and FXRSTOR */
 	"	mov	%cr4, %rax\n"
 	"	or	$0x600, %rax\n"
 	"	mov	%rax, %cr4\n"
@@ -95,14 +95,14 @@ __asm__(".pushsection .rodata\n"
 
 	"	testl	$1, 24(%rdi)\n"
 	"	jz	1f\n"
-	"	movl	$9, (%rdi)\n"                   /* POPCNT */
+	"	movl	$9, (%rdi)\n" /* POPCNT */
 	"	mov	$0xf0f0f0f0f0f0f0f, %rax\n"
 	"	popcnt	%rax, %rbx\n"
 	"	cmp	$32, %rbx\n"
 	"	jne	66f\n"
 	"1:	testl	$2, 24(%rdi)\n"
 	"	jz	2f\n"
-	"	movl	$10, (%rdi)\n"                  /* CMPXCHG16B with LOCK: the slab allocator */
+	"	movl	$10, (%rdi)\n" /* CMPXCHG16B with LOCK: the slab allocator */
 	"	xor	%eax, %eax\n"
 	"	xor	%edx, %edx\n"
 	"	mov	$0x11, %ebx\n"
@@ -113,7 +113,7 @@ __asm__(".pushsection .rodata\n"
 	"	jne	66f\n"
 	"2:	testl	$4, 24(%rdi)\n"
 	"	jz	3f\n"
-	"	movl	$11, (%rdi)\n"                  /* CLAC and STAC with CR4.SMAP */
+	"	movl	$11, (%rdi)\n" /* CLAC and STAC with CR4.SMAP */
 	"	mov	%cr4, %rax\n"
 	"	or	$0x200000, %rax\n"
 	"	mov	%rax, %cr4\n"
@@ -125,7 +125,7 @@ __asm__(".pushsection .rodata\n"
 	"	jnc	66f\n"
 	"3:	testl	$8, 24(%rdi)\n"
 	"	jz	4f\n"
-	"	movl	$12, (%rdi)\n"                  /* XSETBV, XSAVE, XRSTOR */
+	"	movl	$12, (%rdi)\n" /* XSETBV, XSAVE, XRSTOR */
 	"	mov	%cr4, %rax\n"
 	"	or	$0x40000, %rax\n"
 	"	mov	%rax, %cr4\n"
@@ -144,63 +144,65 @@ __asm__(".pushsection .rodata\n"
 	"	cmp	%rdi, %rax\n"
 	"	jne	66f\n"
 
-	"4:	movl	$13, (%rdi)\n"                  /* speed: rounds between two exits */
-	"	mov	$5, %ebp\n"                     /* PROBE_LOOPS */
+	"4:	movl	$13, (%rdi)\n" /* speed: rounds between two exits */
+	"	mov	$5, %ebp\n"    /* PROBE_LOOPS */
 	"	lea	64(%rdi), %rdx\n"
 	"	mov	%rdx, %rbx\n"
-	"5:	mov	$0x5e4, %edx\n"                 /* PROBE_PORT */
+	"5:	mov	$0x5e4, %edx\n" /* PROBE_PORT */
 	"	mov	$1, %eax\n"
 	"	out	%al, %dx\n"
 	"	mov	%rbx, %rdx\n"
 	"	mov	16(%rdi), %rcx\n"
-	"	mov	$1, %eax\n"
-	SPEED_LOOP("%")
-	"	mov	$0x5e4, %edx\n"
-	"	mov	$2, %eax\n"
-	"	out	%al, %dx\n"
-	"	dec	%ebp\n"
-	"	jnz	5b\n"
+	"	mov	$1, %eax\n" SPEED_LOOP(
+		"%") "	mov	$0x5e4, %edx\n"
+		     "	mov	$2, %eax\n"
+		     "	out	%al, %dx\n"
+		     "	dec	%ebp\n"
+		     "	jnz	5b\n"
 
-	"	movl	$14, (%rdi)\n"                  /* what an exit costs */
-	"	mov	$256, %ebp\n"                   /* PROBE_EXITS */
-	"	mov	$3, %eax\n"
-	"6:	out	%al, %dx\n"
-	"	dec	%ebp\n"
-	"	jnz	6b\n"
+		     "	movl	$14, (%rdi)\n" /* what an exit costs */
+		     "	mov	$256, %ebp\n"  /* PROBE_EXITS */
+		     "	mov	$3, %eax\n"
+		     "6:	out	%al, %dx\n"
+		     "	dec	%ebp\n"
+		     "	jnz	6b\n"
 
-	"	movl	$15, (%rdi)\n"
-	"66:	hlt\n"
-	"	jmp	66b\n"
+		     "	movl	$15, (%rdi)\n"
+		     "66:	hlt\n"
+		     "	jmp	66b\n"
 
-	"probe_guest_int3:\n"
-	"	incl	8(%rdi)\n"
-	"	iretq\n"
-	"probe_guest_fault:\n"                          /* skips the two bytes of the load */
-	"	push	%rax\n"
-	"	mov	%cr2, %rax\n"
-	"	cmp	$0x40000000, %rax\n"
-	"	pop	%rax\n"
-	"	jne	probe_guest_other\n"
-	"	incl	12(%rdi)\n"
-	"	add	$8, %rsp\n"
-	"	addq	$2, (%rsp)\n"
-	"	iretq\n"
-	"probe_guest_ud:\n"
-	"	movl	$7, 4(%rdi)\n"
-	"	jmp	66b\n"
-	"probe_guest_gp:\n"
-	"	movl	$14, 4(%rdi)\n"
-	"	jmp	66b\n"
-	"probe_guest_other:\n"
-	"	movl	$256, 4(%rdi)\n"
-	"	jmp	66b\n"
-	"probe_guest_end:\n"
-	".popsection\n");
+		     "probe_guest_int3:\n"
+		     "	incl	8(%rdi)\n"
+		     "	iretq\n"
+		     "probe_guest_fault:\n" /* skips the two bytes of the load */
+		     "	push	%rax\n"
+		     "	mov	%cr2, %rax\n"
+		     "	cmp	$0x40000000, %rax\n"
+		     "	pop	%rax\n"
+		     "	jne	probe_guest_other\n"
+		     "	incl	12(%rdi)\n"
+		     "	add	$8, %rsp\n"
+		     "	addq	$2, (%rsp)\n"
+		     "	iretq\n"
+		     "probe_guest_ud:\n"
+		     "	movl	$7, 4(%rdi)\n"
+		     "	jmp	66b\n"
+		     "probe_guest_gp:\n"
+		     "	movl	$14, 4(%rdi)\n"
+		     "	jmp	66b\n"
+		     "probe_guest_other:\n"
+		     "	movl	$256, 4(%rdi)\n"
+		     "	jmp	66b\n"
+		     "probe_guest_end:\n"
+		     ".popsection\n");
 
 uint64_t probe_native_loop(uint64_t iterations)
 {
 	uint64_t cell = 0, state = 1;
 
-	__asm__ volatile(SPEED_LOOP("%%") : "+a"(state), "+c"(iterations) : "d"(&cell) : "cc", "memory");
+	__asm__ volatile(SPEED_LOOP("%%")
+			 : "+a"(state), "+c"(iterations)
+			 : "d"(&cell)
+			 : "cc", "memory");
 	return state;
 }

@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #define PROBE_PORT 0x5e4
-#define PROBE_EVENT_LOOP_START 1        /* written to PROBE_PORT */
+#define PROBE_EVENT_LOOP_START 1 /* written to PROBE_PORT */
 #define PROBE_EVENT_LOOP_END 2
-#define PROBE_EVENT_EXIT 3              /* PROBE_EXITS times in a row */
-#define PROBE_LOOPS 5                   /* rounds of the speed loop */
+#define PROBE_EVENT_EXIT 3 /* PROBE_EXITS times in a row */
+#define PROBE_LOOPS 5	   /* rounds of the speed loop */
 #define PROBE_EXITS 256
 
 #define PROBE_HAS_POPCNT (1u << 0)
@@ -20,7 +20,7 @@
 #define PROBE_HAS_XSAVE (1u << 3)
 
 enum probe_step {
-	PROBE_STEP_NONE = 0,    /* did not execute one instruction */
+	PROBE_STEP_NONE = 0, /* did not execute one instruction */
 	PROBE_STEP_START,
 	PROBE_STEP_INT3,
 	PROBE_STEP_PAGE_FAULT,
@@ -40,26 +40,26 @@ enum probe_step {
 
 /* In guest memory at the address in RDI; offsets are written out in the assembly */
 struct probe_data {
-	uint32_t step;          /*  0: the last step begun, enum probe_step */
-	uint32_t exception;     /*  4: vector + 1 of an exception nobody asked for */
-	uint32_t int3_count;    /*  8 */
-	uint32_t fault_count;   /* 12 */
-	uint64_t iterations;    /* 16: of the speed loop, set by the host */
-	uint32_t features;      /* 24: PROBE_HAS_*, set by the host */
+	uint32_t step;	      /*  0: the last step begun, enum probe_step */
+	uint32_t exception;   /*  4: vector + 1 of an exception nobody asked for */
+	uint32_t int3_count;  /*  8 */
+	uint32_t fault_count; /* 12 */
+	uint64_t iterations;  /* 16: of the speed loop, set by the host */
+	uint32_t features;    /* 24: PROBE_HAS_*, set by the host */
 	uint32_t padding[9];
-	uint8_t pair[16];       /* 64: for cmpxchg16b */
+	uint8_t pair[16]; /* 64: for cmpxchg16b */
 	uint8_t reserved[944];
-	uint8_t xsave[1024];    /* 1024: x87 and SSE state and the header */
+	uint8_t xsave[1024]; /* 1024: x87 and SSE state and the header */
 };
 _Static_assert(sizeof(struct probe_data) == 2048, "the assembly knows the offsets");
 
 #pragma GCC visibility push(hidden)
-extern const uint8_t probe_guest_start[], probe_guest_end[];    /* position-independent code */
-extern const uint8_t probe_guest_int3[], probe_guest_fault[];   /* exception handlers in it */
+extern const uint8_t probe_guest_start[], probe_guest_end[];  /* position-independent code */
+extern const uint8_t probe_guest_int3[], probe_guest_fault[]; /* exception handlers in it */
 extern const uint8_t probe_guest_ud[], probe_guest_gp[], probe_guest_other[];
 #pragma GCC visibility pop
 
-#define PROBE_ALIAS 0xffffffff80000000ull       /* the first 2 MiB, mapped a second time */
+#define PROBE_ALIAS 0xffffffff80000000ull /* the first 2 MiB, mapped a second time */
 #define PROBE_UNMAPPED 0x40000000ull
 
 /* The same work, by the processor itself, for comparison: @iterations of the speed loop; Return: something that depends on it */

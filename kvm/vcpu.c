@@ -34,7 +34,8 @@ static void on_kick(int signo)
 	(void)signo;
 }
 
-int vcpu_init(struct vcpu *vcpu, struct machine *machine, unsigned int index, size_t run_size, struct err *err)
+int vcpu_init(struct vcpu *vcpu, struct machine *machine, unsigned int index, size_t run_size,
+	      struct err *err)
 {
 	cleanup_close int fd = -1;
 	void *run;
@@ -47,7 +48,11 @@ int vcpu_init(struct vcpu *vcpu, struct machine *machine, unsigned int index, si
 	run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (run == MAP_FAILED)
 		return err_sys(err, errno, "mapping vCPU %u", index);
-	*vcpu = (struct vcpu){.machine = machine, .index = index, .fd = take_fd(&fd), .run = run, .run_size = run_size};
+	*vcpu = (struct vcpu){.machine = machine,
+			      .index = index,
+			      .fd = take_fd(&fd),
+			      .run = run,
+			      .run_size = run_size};
 	return 0;
 }
 
@@ -64,7 +69,8 @@ static void handle_io(struct vcpu *vcpu)
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
 	for (uint32_t i = 0; i < run->io.count; i++)
-		machine_pio(vcpu->machine, run->io.port, is_write, data + (size_t)i * run->io.size, run->io.size);
+		machine_pio(vcpu->machine, run->io.port, is_write, data + (size_t)i * run->io.size,
+			    run->io.size);
 }
 
 static void end_internal(struct vcpu *vcpu, const char *what)
@@ -79,15 +85,16 @@ static void end_internal(struct vcpu *vcpu, const char *what)
 		for (uint32_t i = 0; i < run->internal.ndata && i < 4 && len < sizeof(data); i++)
 			len += (size_t)snprintf(data + len, sizeof(data) - len, " %#llx",
 						(unsigned long long)run->internal.data[i]);
-		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %u on vCPU %u at %#llx:%s", what,
-			    run->internal.suberror, vcpu->index, (unsigned long long)regs.rip, data);
+		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %u on vCPU %u at %#llx:%s",
+			    what, run->internal.suberror, vcpu->index, (unsigned long long)regs.rip,
+			    data);
 	} else if (run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
-		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %#llx on vCPU %u at %#llx", what,
-			    (unsigned long long)run->fail_entry.hardware_entry_failure_reason, vcpu->index,
-			    (unsigned long long)regs.rip);
-	} else {
-		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %u on vCPU %u at %#llx", what, run->exit_reason,
+		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %#llx on vCPU %u at %#llx",
+			    what, (unsigned long long)run->fail_entry.hardware_entry_failure_reason,
 			    vcpu->index, (unsigned long long)regs.rip);
+	} else {
+		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "%s %u on vCPU %u at %#llx",
+			    what, run->exit_reason, vcpu->index, (unsigned long long)regs.rip);
 	}
 }
 
@@ -118,14 +125,16 @@ static void handle_exit(struct vcpu *vcpu)
 		handle_io(vcpu);
 		break;
 	case KVM_EXIT_MMIO:
-		machine_mmio(vcpu->machine, run->mmio.phys_addr, run->mmio.is_write, run->mmio.data, run->mmio.len);
+		machine_mmio(vcpu->machine, run->mmio.phys_addr, run->mmio.is_write, run->mmio.data,
+			     run->mmio.len);
 		break;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_HLT: /* only without an in-kernel APIC */
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		machine_end(vcpu->machine, VMM_END_TRIPLE_FAULT, "triple fault on vCPU %u", vcpu->index);
+		machine_end(vcpu->machine, VMM_END_TRIPLE_FAULT, "triple fault on vCPU %u",
+			    vcpu->index);
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		handle_system_event(vcpu);
@@ -166,7 +175,8 @@ static void *vcpu_thread(void *arg)
 		}
 		if (errno == EINTR || errno == EAGAIN)
 			continue;
-		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "KVM_RUN on vCPU %u: %s", vcpu->index, err_reason(errno));
+		machine_end(vcpu->machine, VMM_END_INTERNAL_ERROR, "KVM_RUN on vCPU %u: %s",
+			    vcpu->index, err_reason(errno));
 	}
 	return NULL;
 }

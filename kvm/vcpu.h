@@ -14,17 +14,18 @@
 #include "lib/err.h"
 
 struct vcpu {
-	struct machine *machine;        /* borrowed */
-	unsigned int index;             /* also its APIC id */
-	int fd;                         /* owned */
-	struct kvm_run *run;            /* owned mapping, shared with the kernel */
+	struct machine *machine; /* borrowed */
+	unsigned int index;	 /* also its APIC id */
+	int fd;			 /* owned */
+	struct kvm_run *run;	 /* owned mapping, shared with the kernel */
 	size_t run_size;
 	pthread_t thread;
 	bool started;
 };
 
 /** vcpu_init() - Create vCPU @index; Return: 0, or -errno with nothing to release */
-int vcpu_init(struct vcpu *vcpu, struct machine *machine, unsigned int index, size_t run_size, struct err *err);
+int vcpu_init(struct vcpu *vcpu, struct machine *machine, unsigned int index, size_t run_size,
+	      struct err *err);
 void vcpu_release(struct vcpu *vcpu);
 /** vcpu_start() - Run it in a thread of its own */
 int vcpu_start(struct vcpu *vcpu, struct err *err);

@@ -39,14 +39,16 @@
 #include "kvm/vmm_wire.h"
 #include "lib/cleanup.h"
 
-#define VMM_NAMESPACES                                                                                                 \
-	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
-#define VMM_ID_MAP_MAX 4096             /* bytes of an id map: the kernel takes at most a page */
-#define VMM_EXEC_FIRST_FREE_FD 16       /* the child moves what it needs above this first */
+#define VMM_NAMESPACES                                                                             \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
+	 CLONE_NEWCGROUP)
+#define VMM_ID_MAP_MAX 4096	  /* bytes of an id map: the kernel takes at most a page */
+#define VMM_EXEC_FIRST_FREE_FD 16 /* the child moves what it needs above this first */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define VMM_KEEPS_SANITIZER 1
-static const char *const kept_environment[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"};
+static const char *const kept_environment[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+					       "TSAN_OPTIONS"};
 #else
 #define VMM_KEEPS_SANITIZER 0
 static const char *const kept_environment[] = {NULL};
@@ -65,7 +67,8 @@ static void child_fail(const char *what, int code)
 	struct vmm_msg msg = {.type = VMM_MSG_ENDED, .value = VMM_END_FAILED};
 
 	/* snprintf() of strings and numbers allocates nothing */
-	snprintf(msg.text, sizeof(msg.text), "cannot start the vmm: %s: %s", what, err_reason(code));
+	snprintf(msg.text, sizeof(msg.text), "cannot start the vmm: %s: %s", what,
+		 err_reason(code));
 	(void)!write(VMM_CONTROL_FD, &msg, sizeof(msg));
 	_exit(1);
 }
@@ -102,11 +105,12 @@ static void child_arrange_fds(struct child *c)
 
 	if (child_lift(&c->control_fd) < 0 || child_place(&c->control_fd, VMM_CONTROL_FD, true) < 0)
 		_exit(1);
-	if (null_fd < 0 || child_lift(&null_fd) < 0 || child_lift(&c->exe_fd) < 0 || child_lift(&c->root_fd) < 0 ||
-	    child_lift(&c->log_fd) < 0)
+	if (null_fd < 0 || child_lift(&null_fd) < 0 || child_lift(&c->exe_fd) < 0 ||
+	    child_lift(&c->root_fd) < 0 || child_lift(&c->log_fd) < 0)
 		child_fail("descriptors", errno);
 	for (int fd = 0; fd <= 2; fd++)
-		if (dup3(VMM_KEEPS_SANITIZER && fd == 2 && c->log_fd >= 0 ? c->log_fd : null_fd, fd, 0) < 0)
+		if (dup3(VMM_KEEPS_SANITIZER && fd == 2 && c->log_fd >= 0 ? c->log_fd : null_fd, fd,
+			 0) < 0)
 			child_fail("descriptors", errno);
 	r = child_place(&c->exe_fd, VMM_WIRE_ROOT_FD + 1, false);
 	if (r < 0)
@@ -157,7 +161,8 @@ static void child_main(struct child *c)
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)syscall(SYS_execveat, c->exe_fd, "", c->argv, c->envp, AT_EMPTY_PATH);
-	child_fail(errno == ENOENT ? "executing the program (is it linked dynamically, and the root without its libraries?)"
+	child_fail(errno == ENOENT ? "executing the program (is it linked dynamically, and the "
+				     "root without its libraries?)"
 				   : "executing the program",
 		   errno);
 }
@@ -168,7 +173,10 @@ static void fill_child(struct child *c, const struct vmm_config *config, int con
 {
 	size_t n = 0;
 
-	*c = (struct child){.exe_fd = config->exe_fd, .control_fd = control_fd, .root_fd = -1, .log_fd = config->log_fd};
+	*c = (struct child){.exe_fd = config->exe_fd,
+			    .control_fd = control_fd,
+			    .root_fd = -1,
+			    .log_fd = config->log_fd};
 	c->argv[0] = (char *)VMM_PROGRAM_NAME;
 	c->argv[1] = (char *)config->name;
 	if (config->root_fd > 0) {
@@ -195,8 +203,10 @@ static int clone_child(struct child *c, struct vmm *out, struct err *err)
 	if (pid == 0)
 		child_main(c);
 	if (pid < 0 && (errno == ENOSPC || errno == EUSERS))
-		return err_set(err, errno, "cannot make namespaces for the guest: the limit of user.max_user_namespaces or a "
-					   "sibling is reached");
+		return err_set(err, errno,
+			       "cannot make namespaces for the guest: the limit of "
+			       "user.max_user_namespaces or a "
+			       "sibling is reached");
 	if (pid < 0)
 		return err_sys(err, errno, "cannot make namespaces for the guest");
 	out->pid = (pid_t)pid;
@@ -212,7 +222,9 @@ static int check_proc(struct err *err)
 
 	snprintf(expected, sizeof(expected), "%d", getpid());
 	if (n < 0 || strcmp(self, expected) != 0)
-		return err_set(err, ENOENT, "cannot map the guest's user ids: /proc is not mounted, or is another pid namespace's");
+		return err_set(err, ENOENT,
+			       "cannot map the guest's user ids: /proc is not mounted, or is "
+			       "another pid namespace's");
 	return 0;
 }
 
@@ -305,16 +317,19 @@ static int send_config(const struct vmm_config *config, const struct vmm *vmm, s
 		wire->flags |= VMM_WIRE_CONSOLE, fds[nfds++] = config->console_fd;
 	if (config->log_fd >= 0)
 		wire->flags |= VMM_WIRE_LOG, fds[nfds++] = config->log_fd;
-	for (; wire->nexports < config->nexports && wire->nexports < VMM_WIRE_EXPORTS_MAX; wire->nexports++) {
+	for (; wire->nexports < config->nexports && wire->nexports < VMM_WIRE_EXPORTS_MAX;
+	     wire->nexports++) {
 		const struct vmm_export *e = &config->exports[wire->nexports];
 
-		wire->exports[wire->nexports] = (struct vmm_wire_export){.id = e->id, .flags = e->flags};
+		wire->exports[wire->nexports] = (struct vmm_wire_export){.id = e->id,
+									 .flags = e->flags};
 		fds[nfds++] = e->fd;
 	}
 	r = io_send_fds(vmm->control_fd, wire, sizeof(*wire), fds, nfds);
 	for (unsigned int i = wire->nexports; r == 0 && i < config->nexports; i++) {
 		const struct vmm_export *e = &config->exports[i];
-		struct vmm_msg msg = {.type = VMM_MSG_ADD_EXPORT, .value = e->id, .flags = e->flags};
+		struct vmm_msg msg = {
+			.type = VMM_MSG_ADD_EXPORT, .value = e->id, .flags = e->flags};
 
 		r = vmm_send(vmm, &msg, e->fd);
 	}

@@ -28,22 +28,22 @@
 
 #define VMM_CMDLINE_MAX 2048
 #define VMM_TEXT_MAX 512
-#define VMM_PROGRAM_NAME "caisson-vmm"  /* argv[0] by which main() knows to call vmm_main() */
-#define VMM_CONTROL_FD 3                /* in the new process */
+#define VMM_PROGRAM_NAME "caisson-vmm" /* argv[0] by which main() knows to call vmm_main() */
+#define VMM_CONTROL_FD 3	       /* in the new process */
 #define VMM_VCPUS_MAX 254
 #define VMM_MEMORY_MIN (64ull << 20)
 
 enum vmm_end {
 	VMM_END_NONE = 0,
-	VMM_END_POWER_OFF,      /* the agent asked for it */
-	VMM_END_AGENT_FAILED,   /* the agent could not start; text says why */
-	VMM_END_RESET,          /* the guest reset the machine without a panic */
-	VMM_END_PANIC,          /* the guest kernel panicked */
-	VMM_END_TRIPLE_FAULT,   /* KVM_EXIT_SHUTDOWN */
-	VMM_END_HALTED,         /* all vCPUs halted for good with interrupts off */
+	VMM_END_POWER_OFF,    /* the agent asked for it */
+	VMM_END_AGENT_FAILED, /* the agent could not start; text says why */
+	VMM_END_RESET,	      /* the guest reset the machine without a panic */
+	VMM_END_PANIC,	      /* the guest kernel panicked */
+	VMM_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
+	VMM_END_HALTED,	      /* all vCPUs halted for good with interrupts off */
 	VMM_END_INTERNAL_ERROR, /* KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_FAIL_ENTRY and the like; text has the figures */
-	VMM_END_STOPPED,        /* the monitor asked for it */
-	VMM_END_FAILED,         /* the vmm itself could not start or go on; text says why */
+	VMM_END_STOPPED, /* the monitor asked for it */
+	VMM_END_FAILED,	 /* the vmm itself could not start or go on; text says why */
 };
 /** vmm_end_name() - "panic", "triple fault", … for messages */
 const char *vmm_end_name(enum vmm_end end);
@@ -62,39 +62,42 @@ enum vmm_msg_type {
 
 /* Every message is this struct whole, with at most one descriptor beside it (CONFIG: see vmm.c) */
 struct vmm_msg {
-	uint32_t type;                  /* enum vmm_msg_type */
-	uint32_t value;                 /* port, export id, enum vmm_end */
-	uint32_t flags;                 /* ADD_EXPORT: VMM_EXPORT_* */
-	uint32_t reserved;              /* 0 */
-	char text[VMM_TEXT_MAX];        /* NUL-terminated */
+	uint32_t type;		 /* enum vmm_msg_type */
+	uint32_t value;		 /* port, export id, enum vmm_end */
+	uint32_t flags;		 /* ADD_EXPORT: VMM_EXPORT_* */
+	uint32_t reserved;	 /* 0 */
+	char text[VMM_TEXT_MAX]; /* NUL-terminated */
 };
 
 #define VMM_EXPORT_READ_ONLY (1u << 0)
-#define VMM_EXPORT_COHERENT (1u << 1)   /* host changes are seen at once (bind mounts); else within a second (rootfs) */
+#define VMM_EXPORT_COHERENT \
+	(1u << 1) /* host changes are seen at once (bind mounts); else within a second (rootfs) */
 
 struct vmm_export {
-	uint32_t id;                    /* < MACHINE_EXPORTS_MAX, unique */
+	uint32_t id; /* < MACHINE_EXPORTS_MAX, unique */
 	uint32_t flags;
-	int fd;                         /* detached mount; borrowed for the call */
+	int fd; /* detached mount; borrowed for the call */
 };
 
 struct vmm_config {
-	uint64_t memory_bytes;          /* page multiple, ≥ VMM_MEMORY_MIN */
-	uint32_t nvcpus;                /* started at boot */
-	uint32_t max_vcpus;             /* listed in the MP table, ≤ VMM_VCPUS_MAX, ≥ nvcpus */
-	const char *cmdline_extra;      /* appended to the machine's own kernel parameters; NULL for none */
-	const char *name;               /* shown in the process list, e.g. the container's id */
+	uint64_t memory_bytes; /* page multiple, ≥ VMM_MEMORY_MIN */
+	uint32_t nvcpus;       /* started at boot */
+	uint32_t max_vcpus;    /* listed in the MP table, ≤ VMM_VCPUS_MAX, ≥ nvcpus */
+	const char
+		*cmdline_extra; /* appended to the machine's own kernel parameters; NULL for none */
+	const char *name;	/* shown in the process list, e.g. the container's id */
 	/* descriptors, borrowed for the call */
-	int exe_fd;                     /* this program (O_PATH or O_RDONLY of /proc/self/exe) */
-	int kvm_fd;                     /* /dev/kvm */
-	int kernel_fd;                  /* ELF vmlinux with a PVH note, or bzImage */
-	int initramfs_fd;               /* -1 for none */
-	int console_fd;                 /* the kernel log goes here (write end of a pipe); -1: no console device */
-	int log_fd;                     /* the vmm's own log, -1: none */
-	uint32_t log_level;             /* enum log_level */
-	uint32_t log_format;            /* enum log_format */
+	int exe_fd;	  /* this program (O_PATH or O_RDONLY of /proc/self/exe) */
+	int kvm_fd;	  /* /dev/kvm */
+	int kernel_fd;	  /* ELF vmlinux with a PVH note, or bzImage */
+	int initramfs_fd; /* -1 for none */
+	int console_fd; /* the kernel log goes here (write end of a pipe); -1: no console device */
+	int log_fd;	/* the vmm's own log, -1: none */
+	uint32_t log_level;  /* enum log_level */
+	uint32_t log_format; /* enum log_format */
 	const struct vmm_export *exports;
-	unsigned int nexports;          /* ≤ MACHINE_EXPORTS_MAX; more than a message carries are sent by ADD_EXPORT first */
+	unsigned int
+		nexports; /* ≤ MACHINE_EXPORTS_MAX; more than a message carries are sent by ADD_EXPORT first */
 	/*
 	 * A program that is linked dynamically (sanitizer builds) needs its interpreter and libraries while it is executed, and
 	 * must not take them from a tree that somebody else controls: this directory is then its "/" until the jail closes.
@@ -104,8 +107,8 @@ struct vmm_config {
 };
 
 struct vmm {
-	pid_t pid;      /* in the caller's pid namespace; the caller's child */
-	int pidfd;      /* owned */
+	pid_t pid;	/* in the caller's pid namespace; the caller's child */
+	int pidfd;	/* owned */
 	int control_fd; /* owned; SOCK_SEQPACKET, O_CLOEXEC, non-blocking */
 };
 

@@ -39,19 +39,20 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
-#define VMM_PLACEHOLDER_SLOTS 2         /* for late devices; each costs a kernel some exits at boot */
-#define VMM_ENDED_TIMEOUT_MS 10000      /* how long ENDED waits for a monitor that does not read */
-#define VMM_FDS_RESERVED 512u           /* descriptors that are not the file server's nodes: exports, sockets, KVM */
+#define VMM_PLACEHOLDER_SLOTS 2	   /* for late devices; each costs a kernel some exits at boot */
+#define VMM_ENDED_TIMEOUT_MS 10000 /* how long ENDED waits for a monitor that does not read */
+#define VMM_FDS_RESERVED \
+	512u /* descriptors that are not the file server's nodes: exports, sockets, KVM */
 #define VMM_NODES_MIN 64u
 
 struct vmm_process {
 	struct vmm_wire_config wire;
-	int kvm_fd, kernel_fd, initramfs_fd, console_fd, log_fd;        /* owned; -1: none */
-	int proc_fd;                                                    /* owned, from the jail */
-	int exports[VMM_WIRE_EXPORTS_MAX];                              /* owned until the file server has them, then -1 */
+	int kvm_fd, kernel_fd, initramfs_fd, console_fd, log_fd; /* owned; -1: none */
+	int proc_fd;						 /* owned, from the jail */
+	int exports[VMM_WIRE_EXPORTS_MAX]; /* owned until the file server has them, then -1 */
 	struct fuse_server *files;
 	struct machine *machine;
-	struct virtio_dev *vsock;                                       /* borrowed: the machine's slot owns it */
+	struct virtio_dev *vsock; /* borrowed: the machine's slot owns it */
 	struct loop *loop;
 	struct loop_source control, ended;
 	atomic_bool ready_sent;
@@ -83,9 +84,12 @@ static void on_agent(void *arg, unsigned int code, unsigned int argument)
 	struct vmm_process *p = arg;
 
 	if (code != MACHINE_AGENT_READY)
-		log_guest_warn(&limit, "The guest wrote unknown code %u, %u to the agent's port, ignoring", code, argument);
+		log_guest_warn(&limit,
+			       "The guest wrote unknown code %u, %u to the agent's port, ignoring",
+			       code, argument);
 	else if (!atomic_exchange(&p->ready_sent, true) && send_msg(VMM_MSG_READY, 0, "", -1) < 0)
-		machine_end(p->machine, VMM_END_FAILED, "cannot tell the monitor that the agent is ready");
+		machine_end(p->machine, VMM_END_FAILED,
+			    "cannot tell the monitor that the agent is ready");
 }
 
 /* The vsock device's thread: a connection to a host port; what the monitor has no room for is refused */
@@ -104,7 +108,8 @@ static void add_export(struct vmm_process *p, uint32_t id, uint32_t flags, int *
 	struct err err = {0};
 
 	if (fuse_server_add_root(p->files, id, *fd, root_flags, &err) < 0) {
-		machine_end(p->machine, VMM_END_FAILED, "cannot export directory %u: %s", id, err.msg);
+		machine_end(p->machine, VMM_END_FAILED, "cannot export directory %u: %s", id,
+			    err.msg);
 		return;
 	}
 	(void)take_fd(fd);
@@ -220,8 +225,11 @@ static int make_files(struct vmm_process *p, struct err *err)
 	unsigned int nodes = VMM_NODES_MIN;
 
 	/* Half of the descriptors for known inodes, half for open files, so that an honest guest never meets EMFILE */
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > VMM_FDS_RESERVED + 2 * VMM_NODES_MIN)
-		nodes = (unsigned int)((limit.rlim_cur < (1u << 20) ? limit.rlim_cur : 1u << 20) - VMM_FDS_RESERVED) / 2;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur > VMM_FDS_RESERVED + 2 * VMM_NODES_MIN)
+		nodes = (unsigned int)((limit.rlim_cur < (1u << 20) ? limit.rlim_cur : 1u << 20) -
+				       VMM_FDS_RESERVED) /
+			2;
 	p->files = fuse_server_new(p->proc_fd, nodes, err);
 	if (!p->files)
 		return err->code ? -err->code : -ENOMEM;
@@ -229,10 +237,11 @@ static int make_files(struct vmm_process *p, struct err *err)
 		uint32_t flags = p->wire.exports[i].flags;
 		int r;
 
-		r = fuse_server_add_root(p->files, p->wire.exports[i].id, p->exports[i],
-					 (flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
-						 (flags & VMM_EXPORT_COHERENT ? FUSE_ROOT_COHERENT : 0),
-					 err);
+		r = fuse_server_add_root(
+			p->files, p->wire.exports[i].id, p->exports[i],
+			(flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
+				(flags & VMM_EXPORT_COHERENT ? FUSE_ROOT_COHERENT : 0),
+			err);
 		if (r < 0)
 			return r;
 		p->exports[i] = -1;
@@ -277,10 +286,16 @@ static int make_devices(struct vmm_process *p, struct err *err)
 
 static int make_machine(struct vmm_process *p, struct err *err)
 {
-	struct machine_config config = {.kvm_fd = p->kvm_fd, .kernel_fd = p->kernel_fd, .initramfs_fd = p->initramfs_fd,
-					.memory_bytes = p->wire.memory_bytes, .nvcpus = p->wire.nvcpus,
-					.max_vcpus = p->wire.max_vcpus, .console = p->console_fd >= 0,
-					.cmdline_extra = p->wire.cmdline_extra, .on_agent = on_agent, .arg = p};
+	struct machine_config config = {.kvm_fd = p->kvm_fd,
+					.kernel_fd = p->kernel_fd,
+					.initramfs_fd = p->initramfs_fd,
+					.memory_bytes = p->wire.memory_bytes,
+					.nvcpus = p->wire.nvcpus,
+					.max_vcpus = p->wire.max_vcpus,
+					.console = p->console_fd >= 0,
+					.cmdline_extra = p->wire.cmdline_extra,
+					.on_agent = on_agent,
+					.arg = p};
 	int r;
 
 	p->machine = machine_new(&config, err);

@@ -33,7 +33,8 @@ static const struct {
 	uint32_t value_max, flags_max;
 } msg_rules[] = {
 	{VMM_MSG_CONNECT, false, true, UINT32_MAX - 1, 0},
-	{VMM_MSG_ADD_EXPORT, false, true, MACHINE_EXPORTS_MAX - 1, VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT},
+	{VMM_MSG_ADD_EXPORT, false, true, MACHINE_EXPORTS_MAX - 1,
+	 VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT},
 	{VMM_MSG_REMOVE_EXPORT, false, false, MACHINE_EXPORTS_MAX - 1, 0},
 	{VMM_MSG_STOP, false, false, 0, 0},
 	{VMM_MSG_STARTED, true, false, 0, 0},
@@ -56,18 +57,22 @@ bool vmm_msg_valid(const struct vmm_msg *msg, bool has_fd, bool from_vmm)
 	for (size_t i = 0; i < ARRAY_SIZE(msg_rules); i++)
 		if (msg_rules[i].type == msg->type)
 			return msg_rules[i].from_vmm == from_vmm && msg_rules[i].has_fd == has_fd &&
-			       msg->value <= msg_rules[i].value_max && msg->flags <= msg_rules[i].flags_max;
+			       msg->value <= msg_rules[i].value_max &&
+			       msg->flags <= msg_rules[i].flags_max;
 	return false;
 }
 
-static int check_numbers(uint64_t memory_bytes, uint32_t nvcpus, uint32_t max_vcpus, struct err *err)
+static int check_numbers(uint64_t memory_bytes, uint32_t nvcpus, uint32_t max_vcpus,
+			 struct err *err)
 {
 	if (memory_bytes < VMM_MEMORY_MIN || memory_bytes % 4096 != 0)
-		return err_set(err, EINVAL, "the guest's memory is %llu bytes; it must be whole pages, at least %llu MiB",
+		return err_set(err, EINVAL,
+			       "the guest's memory is %llu bytes; it must be whole pages, at least "
+			       "%llu MiB",
 			       (unsigned long long)memory_bytes, VMM_MEMORY_MIN >> 20);
 	if (nvcpus < 1 || max_vcpus < nvcpus || max_vcpus > VMM_VCPUS_MAX)
-		return err_set(err, EINVAL, "the guest's vCPUs are %u of %u; 1 to %d are possible", nvcpus, max_vcpus,
-			       VMM_VCPUS_MAX);
+		return err_set(err, EINVAL, "the guest's vCPUs are %u of %u; 1 to %d are possible",
+			       nvcpus, max_vcpus, VMM_VCPUS_MAX);
 	return 0;
 }
 
@@ -90,12 +95,15 @@ int vmm_config_valid(const struct vmm_config *config, struct err *err)
 	if (r < 0)
 		return r;
 	if (config->exe_fd < 0 || config->kvm_fd < 0 || config->kernel_fd < 0 || !config->name)
-		return err_set(err, EINVAL, "the vmm needs a program, /dev/kvm, a kernel image and a name");
+		return err_set(err, EINVAL,
+			       "the vmm needs a program, /dev/kvm, a kernel image and a name");
 	if (config->cmdline_extra && strlen(config->cmdline_extra) >= VMM_CMDLINE_MAX)
-		return err_set(err, E2BIG, "the kernel's extra parameters are %zu bytes long, at most %d fit",
+		return err_set(err, E2BIG,
+			       "the kernel's extra parameters are %zu bytes long, at most %d fit",
 			       strlen(config->cmdline_extra), VMM_CMDLINE_MAX - 1);
 	if (config->nexports > MACHINE_EXPORTS_MAX)
-		return err_set(err, EINVAL, "%u exports are more than %d", config->nexports, MACHINE_EXPORTS_MAX);
+		return err_set(err, EINVAL, "%u exports are more than %d", config->nexports,
+			       MACHINE_EXPORTS_MAX);
 	for (unsigned int i = 0; i < config->nexports; i++) {
 		r = check_export(config->exports[i].id, config->exports[i].flags, seen, err);
 		if (r < 0)
@@ -110,13 +118,16 @@ int vmm_wire_valid(const struct vmm_wire_config *wire, size_t nfds, struct err *
 	size_t expected = 2;
 	int r;
 
-	if (wire->type != VMM_MSG_CONFIG || (wire->flags & ~VMM_WIRE_FLAGS) || wire->reserved != 0 ||
-	    wire->nexports > VMM_WIRE_EXPORTS_MAX || !memchr(wire->cmdline_extra, '\0', sizeof(wire->cmdline_extra)) ||
+	if (wire->type != VMM_MSG_CONFIG || (wire->flags & ~VMM_WIRE_FLAGS) ||
+	    wire->reserved != 0 || wire->nexports > VMM_WIRE_EXPORTS_MAX ||
+	    !memchr(wire->cmdline_extra, '\0', sizeof(wire->cmdline_extra)) ||
 	    wire->log_level > LOG_DEBUG || wire->log_format > LOG_FORMAT_JSON)
 		return err_set(err, EPROTO, "the configuration is malformed");
 	expected += (size_t)__builtin_popcount(wire->flags) + wire->nexports;
 	if (nfds != expected)
-		return err_set(err, EPROTO, "the configuration came with %zu descriptors instead of %zu", nfds, expected);
+		return err_set(err, EPROTO,
+			       "the configuration came with %zu descriptors instead of %zu", nfds,
+			       expected);
 	r = check_numbers(wire->memory_bytes, wire->nvcpus, wire->max_vcpus, err);
 	if (r < 0)
 		return r;

@@ -15,8 +15,9 @@
 #include "lib/err.h"
 #include "lib/io.h"
 
-#define VMM_WIRE_ROOT_FD 4              /* in the new process, if VMM_WIRE_HAS_ROOT: "/" of its mount namespace */
-#define VMM_WIRE_ROOT_ARG "root"        /* argv[2] then */
+#define VMM_WIRE_ROOT_FD \
+	4 /* in the new process, if VMM_WIRE_HAS_ROOT: "/" of its mount namespace */
+#define VMM_WIRE_ROOT_ARG "root" /* argv[2] then */
 #define VMM_WIRE_EXPORTS_MAX (IO_PASS_FDS_MAX - 5)
 
 #define VMM_WIRE_INITRAMFS (1u << 0)
@@ -29,8 +30,8 @@ struct vmm_wire_export {
 };
 
 struct vmm_wire_config {
-	uint32_t type;                  /* VMM_MSG_CONFIG */
-	uint32_t flags;                 /* VMM_WIRE_*: which descriptors are there */
+	uint32_t type;	/* VMM_MSG_CONFIG */
+	uint32_t flags; /* VMM_WIRE_*: which descriptors are there */
 	uint64_t memory_bytes;
 	uint32_t nvcpus, max_vcpus;
 	uint32_t log_level, log_format;

@@ -31,10 +31,10 @@
 #define BOOT_MEMMAP_GPA 0x6200u
 #define BOOT_ZERO_PAGE_GPA 0x7000u
 #define BOOT_CMDLINE_GPA 0x20000u
-#define BOOT_LOW_RAM_END 0x9fc00u               /* below the extended BIOS data area */
+#define BOOT_LOW_RAM_END 0x9fc00u /* below the extended BIOS data area */
 #define BOOT_HIGH_RAM 0x100000u
 #define BOOT_PAGE 4096ull
-#define BOOT_LOADER_UNDEFINED 0xff              /* type_of_loader without an assigned number */
+#define BOOT_LOADER_UNDEFINED 0xff /* type_of_loader without an assigned number */
 
 #define PVH_MAGIC 0x336ec578u
 #define PVH_VERSION 1
@@ -64,7 +64,7 @@ struct boot_memmap {
 
 struct boot_initramfs {
 	gpa_t gpa;
-	uint64_t size;          /* 0: none */
+	uint64_t size; /* 0: none */
 };
 
 /* Copy to low memory, which always exists: gmem_init() makes at least 32 MiB */
@@ -80,7 +80,8 @@ static int put(const struct gmem *mem, gpa_t gpa, const void *data, size_t len, 
 
 static void memmap_add(struct boot_memmap *map, gpa_t gpa, uint64_t size)
 {
-	map->entries[map->n++] = (struct pvh_memmap_entry){.gpa = gpa, .size = size, .type = PVH_MEMMAP_RAM};
+	map->entries[map->n++] = (struct pvh_memmap_entry){
+		.gpa = gpa, .size = size, .type = PVH_MEMMAP_RAM};
 }
 
 /* RAM only: what is not listed is not RAM, and the kernel reserves the ISA area by itself */
@@ -116,8 +117,8 @@ static int load_image(const struct gmem *mem, int fd, struct x86_image *image, s
 }
 
 /* As high as possible in low RAM, where no kernel grows into it */
-static int load_initramfs(const struct gmem *mem, int fd, const struct x86_image *image, struct boot_initramfs *out,
-			  struct err *err)
+static int load_initramfs(const struct gmem *mem, int fd, const struct x86_image *image,
+			  struct boot_initramfs *out, struct err *err)
 {
 	gpa_t top = mem->regions[0].len;
 	struct x86_file file;
@@ -132,8 +133,10 @@ static int load_initramfs(const struct gmem *mem, int fd, const struct x86_image
 		top = image->initramfs_max;
 	top &= ~(BOOT_PAGE - 1);
 	if (file.size > top || ((top - file.size) & ~(BOOT_PAGE - 1)) < image->end)
-		return err_set(err, ENOMEM, "the guest's memory is too small for kernel and initramfs (%llu MiB)",
-			       (unsigned long long)(file.size >> 20));
+		return err_set(
+			err, ENOMEM,
+			"the guest's memory is too small for kernel and initramfs (%llu MiB)",
+			(unsigned long long)(file.size >> 20));
 	out->gpa = (top - file.size) & ~(BOOT_PAGE - 1);
 	r = x86_file_place(mem, &file, 0, out->gpa, file.size, err);
 	if (r < 0)
@@ -147,7 +150,8 @@ static int put_cmdline(const struct gmem *mem, const char *cmdline, struct err *
 	size_t len = strlen(cmdline);
 
 	if (len >= VMM_CMDLINE_MAX)
-		return err_set(err, E2BIG, "the kernel's command line is too long: %zu bytes, at most %d", len,
+		return err_set(err, E2BIG,
+			       "the kernel's command line is too long: %zu bytes, at most %d", len,
 			       VMM_CMDLINE_MAX - 1);
 	return put(mem, BOOT_CMDLINE_GPA, cmdline, len + 1, err);
 }
@@ -162,11 +166,14 @@ static int put_gdt(const struct gmem *mem, struct x86_boot_entry *entry, struct 
 	return put(mem, BOOT_GDT_GPA, gdt, sizeof(gdt), err);
 }
 
-static int put_pvh(const struct gmem *mem, const struct boot_memmap *map, const struct boot_initramfs *initramfs,
-		   struct err *err)
+static int put_pvh(const struct gmem *mem, const struct boot_memmap *map,
+		   const struct boot_initramfs *initramfs, struct err *err)
 {
-	struct pvh_start_info info = {.magic = PVH_MAGIC, .version = PVH_VERSION, .cmdline_gpa = BOOT_CMDLINE_GPA,
-				      .memmap_gpa = BOOT_MEMMAP_GPA, .memmap_entries = map->n};
+	struct pvh_start_info info = {.magic = PVH_MAGIC,
+				      .version = PVH_VERSION,
+				      .cmdline_gpa = BOOT_CMDLINE_GPA,
+				      .memmap_gpa = BOOT_MEMMAP_GPA,
+				      .memmap_entries = map->n};
 	struct pvh_module module = {.gpa = initramfs->gpa, .size = initramfs->size};
 	int r;
 
@@ -183,8 +190,9 @@ static int put_pvh(const struct gmem *mem, const struct boot_memmap *map, const 
 	return put(mem, BOOT_START_INFO_GPA, &info, sizeof(info), err);
 }
 
-static int put_zero_page(const struct gmem *mem, const struct boot_memmap *map, const struct boot_initramfs *initramfs,
-			 const struct x86_image *image, struct err *err)
+static int put_zero_page(const struct gmem *mem, const struct boot_memmap *map,
+			 const struct boot_initramfs *initramfs, const struct x86_image *image,
+			 struct err *err)
 {
 	struct boot_params params = {0};
 
@@ -203,7 +211,8 @@ static int put_zero_page(const struct gmem *mem, const struct boot_memmap *map, 
 	return put(mem, BOOT_ZERO_PAGE_GPA, &params, sizeof(params), err);
 }
 
-int x86_boot_load(struct gmem *mem, const struct x86_boot_config *config, struct x86_boot_entry *entry, struct err *err)
+int x86_boot_load(struct gmem *mem, const struct x86_boot_config *config,
+		  struct x86_boot_entry *entry, struct err *err)
 {
 	struct boot_initramfs initramfs = {0};
 	struct x86_boot_entry out = {0};

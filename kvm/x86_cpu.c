@@ -32,7 +32,8 @@
 #include "kvm/x86_mptable.h"
 #include "lib/cleanup.h"
 
-_Static_assert(offsetof(struct x86_cpuid, entries) == offsetof(struct kvm_cpuid2, entries), "as the kernel has it");
+_Static_assert(offsetof(struct x86_cpuid, entries) == offsetof(struct kvm_cpuid2, entries),
+	       "as the kernel has it");
 
 #define BIT(n) (1u << (n))
 
@@ -48,14 +49,15 @@ _Static_assert(offsetof(struct x86_cpuid, entries) == offsetof(struct kvm_cpuid2
 #define CPUID_80000001_ECX_CMP_LEGACY BIT(1)
 #define CPUID_80000001_ECX_SVM BIT(2)
 #define CPUID_80000001_ECX_PERFCTR (BIT(23) | BIT(24) | BIT(28))
-#define CPUID_KVM_DROPPED                                                                                              \
-	(BIT(KVM_FEATURE_ASYNC_PF) | BIT(KVM_FEATURE_ASYNC_PF_VMEXIT) | BIT(KVM_FEATURE_ASYNC_PF_INT) |                   \
-	 BIT(KVM_FEATURE_MIGRATION_CONTROL) | BIT(KVM_FEATURE_MSI_EXT_DEST_ID))
+#define CPUID_KVM_DROPPED                                                     \
+	(BIT(KVM_FEATURE_ASYNC_PF) | BIT(KVM_FEATURE_ASYNC_PF_VMEXIT) |       \
+	 BIT(KVM_FEATURE_ASYNC_PF_INT) | BIT(KVM_FEATURE_MIGRATION_CONTROL) | \
+	 BIT(KVM_FEATURE_MSI_EXT_DEST_ID))
 
 #define MSR_MISC_ENABLE 0x1a0u
 #define MSR_MISC_ENABLE_FAST_STRING 1u
 #define MSR_MTRR_DEF_TYPE 0x2ffu
-#define MSR_MTRR_ENABLED_WRITE_BACK 0x806u      /* E, and 6: write-back */
+#define MSR_MTRR_ENABLED_WRITE_BACK 0x806u /* E, and 6: write-back */
 
 #define CR0_PE 1u
 #define CR0_ET (1u << 4)
@@ -75,7 +77,8 @@ struct kvm_cpuid_entry2 *x86_cpuid_find(struct x86_cpuid *cpuid, uint32_t leaf, 
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
-		if (e->function == leaf && (e->index == subleaf || !(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
+		if (e->function == leaf &&
+		    (e->index == subleaf || !(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
 			return e;
 	}
 	return NULL;
@@ -118,7 +121,8 @@ static void filter_leaf_1(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_par
 	if (logical > 255)
 		logical = 255;
 	e->ebx = (e->ebx & 0xffff) | (logical << 16) | (p->apic_id << 24);
-	e->ecx &= ~(CPUID_1_ECX_MONITOR | CPUID_1_ECX_VMX | CPUID_1_ECX_PDCM | CPUID_1_ECX_TSC_DEADLINE);
+	e->ecx &= ~(CPUID_1_ECX_MONITOR | CPUID_1_ECX_VMX | CPUID_1_ECX_PDCM |
+		    CPUID_1_ECX_TSC_DEADLINE);
 	e->ecx |= CPUID_1_ECX_HYPERVISOR | (p->tsc_deadline ? CPUID_1_ECX_TSC_DEADLINE : 0);
 	e->edx &= ~(CPUID_1_EDX_MCE | CPUID_1_EDX_MCA | CPUID_1_EDX_HTT);
 	e->edx |= p->nvcpus > 1 ? CPUID_1_EDX_HTT : 0;
@@ -138,15 +142,21 @@ static void filter_cache(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_para
 		e->eax |= (span > 63 ? 63 : span) << 26;
 }
 
-static void add_topology_level(struct x86_cpuid *cpuid, uint32_t leaf, const uint32_t abcd[4], uint32_t subleaf)
+static void add_topology_level(struct x86_cpuid *cpuid, uint32_t leaf, const uint32_t abcd[4],
+			       uint32_t subleaf)
 {
 	struct kvm_cpuid_entry2 *e;
 
 	if (cpuid->nent >= X86_CPUID_ENTRIES_MAX)
 		return;
 	e = &cpuid->entries[cpuid->nent++];
-	*e = (struct kvm_cpuid_entry2){.function = leaf, .index = subleaf, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-				       .eax = abcd[0], .ebx = abcd[1], .ecx = abcd[2], .edx = abcd[3]};
+	*e = (struct kvm_cpuid_entry2){.function = leaf,
+				       .index = subleaf,
+				       .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+				       .eax = abcd[0],
+				       .ebx = abcd[1],
+				       .ecx = abcd[2],
+				       .edx = abcd[3]};
 }
 
 /* Extended topology, 0xb and 0x1f: level 0 one thread per core, level 1 the cores of the package */
@@ -172,11 +182,13 @@ static void filter_extended(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_p
 {
 	switch (e->function) {
 	case 0x80000001:
-		e->ecx &= ~(CPUID_80000001_ECX_SVM | CPUID_80000001_ECX_PERFCTR | CPUID_80000001_ECX_CMP_LEGACY);
+		e->ecx &= ~(CPUID_80000001_ECX_SVM | CPUID_80000001_ECX_PERFCTR |
+			    CPUID_80000001_ECX_CMP_LEGACY);
 		break;
 	case 0x80000008: /* ECX: number of cores - 1, and the bits that number them; Intel has 0 here */
 		if (e->ecx & 0xffff)
-			e->ecx = (e->ecx & ~0xf0ffu) | (p->nvcpus - 1) | (core_bits(p->nvcpus) << 12);
+			e->ecx = (e->ecx & ~0xf0ffu) | (p->nvcpus - 1) |
+				 (core_bits(p->nvcpus) << 12);
 		break;
 	case 0x8000001d:
 		filter_cache(e, p, false);
@@ -193,7 +205,8 @@ static void filter_extended(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_p
 
 void x86_cpuid_filter(struct x86_cpuid *cpuid, const struct x86_cpuid_params *params)
 {
-	static const uint32_t cleared[] = {5, 0xa, 0xf, 0x10, 0x12, 0x14, 0x8000000a, 0x80000020, 0x80000022};
+	static const uint32_t cleared[] = {5,	 0xa,	     0xf,	 0x10,	    0x12,
+					   0x14, 0x8000000a, 0x80000020, 0x80000022};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cleared); i++)
 		clear_leaf(cpuid, cleared[i]);
@@ -238,9 +251,16 @@ static void set_msrs(int vcpu_fd)
 
 static int set_entry(int vcpu_fd, const struct x86_boot_entry *entry, struct err *err)
 {
-	struct kvm_segment data = {.base = 0, .limit = 0xffffffff, .selector = X86_BOOT_DS, .type = 3, .present = 1,
-				   .s = 1, .db = 1, .g = 1};
-	struct kvm_regs regs = {.rip = entry->eip, .rbx = entry->ebx, .rsi = entry->esi, .rflags = EFLAGS_RESERVED};
+	struct kvm_segment data = {.base = 0,
+				   .limit = 0xffffffff,
+				   .selector = X86_BOOT_DS,
+				   .type = 3,
+				   .present = 1,
+				   .s = 1,
+				   .db = 1,
+				   .g = 1};
+	struct kvm_regs regs = {
+		.rip = entry->eip, .rbx = entry->ebx, .rsi = entry->esi, .rflags = EFLAGS_RESERVED};
 	struct kvm_sregs sregs;
 
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &sregs) < 0)
@@ -263,8 +283,9 @@ static int set_entry(int vcpu_fd, const struct x86_boot_entry *entry, struct err
 	return 0;
 }
 
-int x86_vcpu_init(int vcpu_fd, const struct x86_cpuid *supported, const struct x86_cpuid_params *params,
-		  const struct x86_boot_entry *entry, struct err *err)
+int x86_vcpu_init(int vcpu_fd, const struct x86_cpuid *supported,
+		  const struct x86_cpuid_params *params, const struct x86_boot_entry *entry,
+		  struct err *err)
 {
 	struct x86_cpuid cpuid = *supported;
 

@@ -22,8 +22,8 @@ struct x86_cpuid {
 
 struct x86_cpuid_params {
 	uint32_t apic_id;
-	uint32_t nvcpus;        /* in the machine: one package, one thread per core */
-	bool tsc_deadline;      /* the in-kernel APIC has the TSC-deadline timer */
+	uint32_t nvcpus;   /* in the machine: one package, one thread per core */
+	bool tsc_deadline; /* the in-kernel APIC has the TSC-deadline timer */
 };
 
 /** x86_cpuid_supported() - What host and KVM can give a guest; Return: 0 or -errno */
@@ -34,7 +34,8 @@ void x86_cpuid_filter(struct x86_cpuid *cpuid, const struct x86_cpuid_params *pa
 struct kvm_cpuid_entry2 *x86_cpuid_find(struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subleaf);
 
 /** x86_vcpu_init() - CPUID and registers of a new vCPU; @entry NULL: not the boot processor, it waits for INIT and SIPI */
-int x86_vcpu_init(int vcpu_fd, const struct x86_cpuid *supported, const struct x86_cpuid_params *params,
-		  const struct x86_boot_entry *entry, struct err *err);
+int x86_vcpu_init(int vcpu_fd, const struct x86_cpuid *supported,
+		  const struct x86_cpuid_params *params, const struct x86_boot_entry *entry,
+		  struct err *err);
 
 #endif

@@ -24,12 +24,12 @@
 enum mp_entry { MP_PROCESSOR = 0, MP_BUS, MP_IOAPIC, MP_INTERRUPT, MP_LOCAL_INTERRUPT };
 enum mp_interrupt { MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3 };
 
-#define MP_SPEC_REVISION 4                      /* 1.4 */
+#define MP_SPEC_REVISION 4 /* 1.4 */
 #define MP_CPU_ENABLED 1u
 #define MP_CPU_BOOT 2u
-#define MP_CPU_SIGNATURE 0x600u                 /* family 6; kernels ask CPUID instead */
-#define MP_CPU_FEATURES 0x201u                  /* FPU, APIC */
-#define MP_APIC_VERSION 0x14u                   /* an integrated APIC, as KVM's */
+#define MP_CPU_SIGNATURE 0x600u /* family 6; kernels ask CPUID instead */
+#define MP_CPU_FEATURES 0x201u	/* FPU, APIC */
+#define MP_APIC_VERSION 0x14u	/* an integrated APIC, as KVM's */
 #define MP_IOAPIC_VERSION 0x11u
 #define MP_IOAPIC_USABLE 1u
 #define MP_BUS_ISA_ID 0u
@@ -39,10 +39,10 @@ enum mp_interrupt { MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3 };
 struct mp_pointer {
 	char signature[4];
 	uint32_t table_gpa;
-	uint8_t length;                         /* in 16 bytes */
+	uint8_t length; /* in 16 bytes */
 	uint8_t spec;
 	uint8_t checksum;
-	uint8_t features[5];                    /* 0: there is a table; no IMCR */
+	uint8_t features[5]; /* 0: there is a table; no IMCR */
 } __attribute__((packed));
 
 struct mp_header {
@@ -78,7 +78,7 @@ struct mp_ioapic {
 
 struct mp_interrupt_entry {
 	uint8_t type, kind;
-	uint16_t flags;                         /* 0: trigger and polarity as the bus has them */
+	uint16_t flags; /* 0: trigger and polarity as the bus has them */
 	uint8_t bus, bus_irq, apic, pin;
 } __attribute__((packed));
 
@@ -109,7 +109,9 @@ static uint8_t mp_checksum(const void *data, size_t len)
 static void mp_put_cpus(struct mp_writer *w, unsigned int nvcpus)
 {
 	for (unsigned int i = 0; i < nvcpus; i++) {
-		struct mp_cpu cpu = {.type = MP_PROCESSOR, .apic_id = (uint8_t)i, .apic_version = MP_APIC_VERSION};
+		struct mp_cpu cpu = {.type = MP_PROCESSOR,
+				     .apic_id = (uint8_t)i,
+				     .apic_version = MP_APIC_VERSION};
 
 		cpu.flags = MP_CPU_ENABLED | (i == 0 ? MP_CPU_BOOT : 0);
 		cpu.signature = MP_CPU_SIGNATURE;
@@ -120,7 +122,8 @@ static void mp_put_cpus(struct mp_writer *w, unsigned int nvcpus)
 
 static void mp_put_interrupts(struct mp_writer *w, uint8_t ioapic_id)
 {
-	struct mp_interrupt_entry e = {.type = MP_INTERRUPT, .kind = MP_INT, .bus = MP_BUS_ISA_ID, .apic = ioapic_id};
+	struct mp_interrupt_entry e = {
+		.type = MP_INTERRUPT, .kind = MP_INT, .bus = MP_BUS_ISA_ID, .apic = ioapic_id};
 
 	for (uint8_t pin = 0; pin < X86_IOAPIC_PINS; pin++) {
 		if (pin == MP_CASCADE)
@@ -129,7 +132,11 @@ static void mp_put_interrupts(struct mp_writer *w, uint8_t ioapic_id)
 		e.pin = pin;
 		mp_put(w, &e, sizeof(e));
 	}
-	e = (struct mp_interrupt_entry){.type = MP_LOCAL_INTERRUPT, .kind = MP_EXTINT, .bus = MP_BUS_ISA_ID, .apic = 0, .pin = 0};
+	e = (struct mp_interrupt_entry){.type = MP_LOCAL_INTERRUPT,
+					.kind = MP_EXTINT,
+					.bus = MP_BUS_ISA_ID,
+					.apic = 0,
+					.pin = 0};
 	mp_put(w, &e, sizeof(e));
 	e.kind = MP_NMI;
 	e.apic = MP_ALL_APICS;
@@ -139,9 +146,13 @@ static void mp_put_interrupts(struct mp_writer *w, uint8_t ioapic_id)
 
 static void mp_put_all(struct mp_writer *w, unsigned int nvcpus)
 {
-	const struct mp_bus bus = {.type = MP_BUS, .id = MP_BUS_ISA_ID, .name = {'I', 'S', 'A', ' ', ' ', ' '}};
-	const struct mp_ioapic ioapic = {.type = MP_IOAPIC, .id = (uint8_t)nvcpus, .version = MP_IOAPIC_VERSION,
-					 .flags = MP_IOAPIC_USABLE, .gpa = X86_IOAPIC_GPA};
+	const struct mp_bus bus = {
+		.type = MP_BUS, .id = MP_BUS_ISA_ID, .name = {'I', 'S', 'A', ' ', ' ', ' '}};
+	const struct mp_ioapic ioapic = {.type = MP_IOAPIC,
+					 .id = (uint8_t)nvcpus,
+					 .version = MP_IOAPIC_VERSION,
+					 .flags = MP_IOAPIC_USABLE,
+					 .gpa = X86_IOAPIC_GPA};
 
 	mp_put_cpus(w, nvcpus);
 	mp_put(w, &bus, sizeof(bus));
@@ -153,12 +164,16 @@ int x86_mptable_write(const struct gmem *mem, unsigned int nvcpus, struct err *e
 {
 	uint8_t *table = gmem_range(mem, X86_MPTABLE_GPA, X86_MPTABLE_BYTES_MAX);
 	uint8_t *where = gmem_range(mem, X86_MPTABLE_POINTER_GPA, sizeof(struct mp_pointer));
-	struct mp_header header = {.signature = {'P', 'C', 'M', 'P'}, .spec = MP_SPEC_REVISION, .lapic_gpa = X86_LAPIC_GPA};
-	struct mp_pointer pointer = {.signature = {'_', 'M', 'P', '_'}, .length = 1, .spec = MP_SPEC_REVISION};
+	struct mp_header header = {.signature = {'P', 'C', 'M', 'P'},
+				   .spec = MP_SPEC_REVISION,
+				   .lapic_gpa = X86_LAPIC_GPA};
+	struct mp_pointer pointer = {
+		.signature = {'_', 'M', 'P', '_'}, .length = 1, .spec = MP_SPEC_REVISION};
 	struct mp_writer w = {.start = table};
 
 	if (nvcpus < 1 || nvcpus > VMM_VCPUS_MAX)
-		return err_set(err, EINVAL, "the guest's number of vCPUs is %u, not 1 to %u", nvcpus, VMM_VCPUS_MAX);
+		return err_set(err, EINVAL, "the guest's number of vCPUs is %u, not 1 to %u",
+			       nvcpus, VMM_VCPUS_MAX);
 	if (!table || !where)
 		return err_set(err, EFAULT, "no guest memory for the MP table");
 	w.next = table + sizeof(header);

@@ -11,8 +11,9 @@
 #include "kvm/gmem.h"
 #include "lib/err.h"
 
-#define X86_MPTABLE_POINTER_GPA 0x10ull         /* the floating pointer: first place of the first kilobyte, where Linux looks first */
-#define X86_MPTABLE_GPA 0xf0000ull              /* the table, in the BIOS area that kernels leave alone */
+#define X86_MPTABLE_POINTER_GPA \
+	0x10ull /* the floating pointer: first place of the first kilobyte, where Linux looks first */
+#define X86_MPTABLE_GPA 0xf0000ull /* the table, in the BIOS area that kernels leave alone */
 #define X86_MPTABLE_BYTES_MAX 0x4000u
 #define X86_IOAPIC_PINS 24
 #define X86_IOAPIC_GPA 0xfec00000u

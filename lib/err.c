@@ -7,8 +7,10 @@
  *
  * err_reason(): engines decide by substring whether a start failed because of the *container's program* (exit codes 126 and
  * 127) or because of the runtime (125). Docker looks for "executable file not found", "no such file or directory", "system
- * cannot find the file specified", "permission denied", "not a directory", "is a directory" and similar. The system's own
- * words for ENOENT, EACCES, EPERM, ENOTDIR, EISDIR and ENOEXEC would be taken for that, so these are worded differently here.
+ * cannot find the file specified", "permission denied", "not a directory", "is a directory" and similar, Podman for
+ * "operation not permitted", too; containerd takes "does not exist" and "no such process" for a container that is gone. The
+ * system's own words for ENOENT, EACCES, EPERM, ESRCH, ENOTDIR, EISDIR and ENOEXEC would be taken for that, so these are
+ * worded differently here.
  */
 #include "lib/err.h"
 
@@ -94,8 +96,9 @@ static const struct {
 	const char *text;
 } reasons[] = {
 	{EACCES, "access refused by the system"},
-	{EPERM, "operation not permitted to this user"},
-	{ENOENT, "does not exist"},
+	{EPERM, "refused by the kernel"},
+	{ENOENT, "missing"},
+	{ESRCH, "the process is gone"},
 	{ENOTDIR, "a part of the path is no directory"},
 	{EISDIR, "a directory where a file was expected"},
 	{ENOEXEC, "not in a format that can be run"},

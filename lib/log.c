@@ -6,10 +6,13 @@
  * of several processes never mix, no heap is needed, and a full pipe or a closed descriptor costs only the line: the log
  * never blocks longer than write(2) itself and never fails its caller. errno is kept.
  *
- * Text may hold anything: a guest's console, a container's file names. In text form every byte that is not printable ASCII or
- * part of well-formed UTF-8 becomes \xNN, in JSON form \u00NN (ill-formed UTF-8 becomes U+FFFD), so that one call is always
- * one line and a guest can neither forge a line nor send escape sequences to the administrator's terminal. C1 controls (U+0080
- * to U+009F) are controls too.
+ * Both forms are runc's, which are those of the Go package logrus: time="2026-01-02T15:04:05Z" level=error msg="…" and
+ * {"level":"error","msg":"…","time":"…"}. The message is always quoted.
+ *
+ * Text may hold anything: a guest's console, a container's file names. Quotes, backslashes, newlines and tabs are escaped
+ * as in C; every other byte that is not printable ASCII or part of well-formed UTF-8 becomes \xNN in text form, \u00NN in
+ * JSON form (ill-formed UTF-8 becomes U+FFFD), so that one call is always one line and a guest can neither forge a line
+ * nor send escape sequences to the administrator's terminal. C1 controls (U+0080 to U+009F) are controls too.
  *
  * Threads: the vmm logs from several; each line is one write, and the settings change only before threads exist. A rate
  * limit belongs to one call site; its counters may be off by a few when two threads race, which does no harm, so they are
@@ -105,11 +108,11 @@ static void put_escaped(struct line *line, const char *text, bool json)
 			s += n;
 			continue;
 		}
-		if (json && (*s == '"' || *s == '\\'))
+		if (*s == '"' || *s == '\\')
 			put(line, "\\", 1);
-		if (json && *s == '\n')
+		if (*s == '\n')
 			puts_raw(line, "\\n");
-		else if (json && *s == '\t')
+		else if (*s == '\t')
 			puts_raw(line, "\\t");
 		else if (*s >= 0x20 && *s < 0x7f)
 			put(line, (const char *)s, 1);
@@ -127,9 +130,7 @@ static void put_time(struct line *line)
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	(void)gmtime_r(&now.tv_sec, &tm);
-	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	puts_raw(line, text);
-	(void)snprintf(text, sizeof(text), ".%09ldZ", now.tv_nsec);
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	puts_raw(line, text);
 }
 
@@ -158,12 +159,13 @@ static void write_line(enum log_level level, const char *message)
 		put_time(&line);
 		puts_raw(&line, "\"}\n");
 	} else {
+		puts_raw(&line, "time=\"");
 		put_time(&line);
-		puts_raw(&line, " ");
+		puts_raw(&line, "\" level=");
 		puts_raw(&line, names[level]);
-		puts_raw(&line, ": ");
+		puts_raw(&line, " msg=\"");
 		put_message(&line, message, false);
-		puts_raw(&line, "\n");
+		puts_raw(&line, "\"\n");
 	}
 	do {
 		n = write(state.fd, line.text, line.len);

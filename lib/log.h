@@ -2,8 +2,8 @@
 /*
  * Logging: one line per call, text or JSON, to a descriptor that was opened once.
  *
- * The JSON form is the one engines expect of an OCI runtime: {"level":"error","msg":"…","time":"<RFC 3339>"}. Bytes that
- * came from a guest are escaped by the writer, so that no line can be forged. Levels below the set one cost a comparison.
+ * Both forms are the ones engines expect of an OCI runtime: {"level":"error","msg":"…","time":"<RFC 3339>"} and
+ * time="<RFC 3339>" level=error msg="…". Bytes that came from a guest are escaped by the writer, so that no line can be forged. Levels below the set one cost a comparison.
  * The state is process-wide (the one permitted global); it is set in main() and inherited over fork.
  */
 #ifndef LIB_LOG_H

@@ -128,6 +128,16 @@ fuzz() {
 	programs fuzz "${list[@]}"
 }
 
+cli() { # VARIANT: the command line, without guests
+	local san=()
+	[[ $1 == release ]] || san=(SAN="$1")
+	if make_quietly programs "${san[@]}"; then
+		tap "cli-$1" failures env CAISSON="build/$1/caisson" ASAN_OPTIONS=detect_leaks=1 bats --tap tests/cli
+	else
+		failed_build "the program ($1)"
+	fi
+}
+
 vm() { # VARIANT
 	local san=()
 	[[ $1 == release ]] || san=(SAN="$1")
@@ -143,6 +153,8 @@ all() {
 	suite unit unit release
 	suite unit-address unit address
 	suite fuzz fuzz
+	suite cli cli release
+	suite cli-address cli address
 	suite vm vm release
 	suite vm-address vm address
 }

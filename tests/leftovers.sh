@@ -11,20 +11,23 @@
 # Environment: CAISSON_ROOTS, directories that hold state (space-separated).
 set -u
 
-census() { # processes come and go meanwhile: what cannot be read any more is gone
-	local p n
+# Processes come and go meanwhile: what cannot be read any more is gone. Few forks: it runs twice for each test.
+census() {
+	local p comm words
 	for p in /proc/[0-9]*; do
-		n=$(tr '\0' ' ' 2>/dev/null < "$p/cmdline") || continue
-		case $(cat "$p/comm" 2>/dev/null):$n in
-		caisson* | *:caisson-* | *build/*/caisson*) [[ ${p#/proc/} == "$$" ]] || echo "process ${p#/proc/} $n" ;;
+		read -r comm < "$p/comm" || continue
+		words=()
+		mapfile -d '' -t words < "$p/cmdline" || continue
+		case $comm:${words[0]:-} in
+		caisson*:* | *:caisson-* | *:*/caisson) echo "process ${p#/proc/} ${words[*]}" ;;
 		esac
 	done
-	cut -d' ' -f5- /proc/self/mountinfo | sed 's/^/mount /'
+	awk '{ $1 = $2 = $3 = $4 = ""; print "mount", $0 }' /proc/self/mountinfo
 	awk 'NR > 1 && $8 ~ /caisson|control\.sock/ { print "socket", $8 }' /proc/net/unix
-	find /sys/fs/cgroup -mindepth 1 -type d 2>/dev/null | sed 's/^/cgroup /'
-	readlink /proc/[0-9]*/ns/* 2>/dev/null | sort -u | sed 's/^/namespace /'
+	find /sys/fs/cgroup -mindepth 1 -type d -printf 'cgroup %p\n'
+	find /proc/[0-9]*/ns -type l -printf 'namespace %l\n' | sort -u
 	for p in ${CAISSON_ROOTS:-/run/caisson}; do
-		[[ -d $p ]] && find "$p" -mindepth 1 2>/dev/null | sed 's/^/state /'
+		[[ -d $p ]] && find "$p" -mindepth 1 -printf 'state %p\n'
 	done
 	return 0
 }

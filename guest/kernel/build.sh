@@ -27,7 +27,7 @@ PACKAGE=linux-source-6.12
 SOURCE=${KERNEL_SOURCE:-/usr/src/$PACKAGE.tar.xz}
 CACHE=${CAISSON_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/caisson}
 # Lines that a whole build prints, for the progress display only.
-STEPS=1790
+STEPS=2032
 MAKE_PID='' WORK=''
 
 # What the build reads, besides every Kconfig and Makefile.

@@ -20,7 +20,8 @@
 
 #include "kvm/fuse/internal.h"
 
-#define TIMEOUT_S 1u                    /* seconds for which names and attributes may be believed, below a root not coherent */
+#define TIMEOUT_S \
+	1u /* seconds for which names and attributes may be believed, below a root not coherent */
 
 static uint64_t timeout_of(const struct node *node)
 {
@@ -45,7 +46,8 @@ static uint64_t foreign_ino(const struct node *node)
 }
 
 /* Turns an empty regular file that stands for a device node into it; Return: 0 or -errno */
-static int apply_special(struct fuse_server *server, struct node *node, const struct statx *stx, struct statx *out)
+static int apply_special(struct fuse_server *server, struct node *node, const struct statx *stx,
+			 struct statx *out)
 {
 	struct special special;
 	int fd;
@@ -64,9 +66,10 @@ static int apply_special(struct fuse_server *server, struct node *node, const st
 	return 0;
 }
 
-int attr_fill(struct fuse_server *server, struct node *node, const struct statx *host, struct fuse_attr *attr)
+int attr_fill(struct fuse_server *server, struct node *node, const struct statx *host,
+	      struct fuse_attr *attr)
 {
-	struct statx stx;
+	struct statx stx = {0};
 	int r;
 
 	r = apply_special(server, node, host, &stx);
@@ -93,7 +96,8 @@ int attr_fill(struct fuse_server *server, struct node *node, const struct statx 
 	return 0;
 }
 
-int attr_entry(struct fuse_server *server, struct node *node, const struct statx *stx, struct fuse_entry_out *out)
+int attr_entry(struct fuse_server *server, struct node *node, const struct statx *stx,
+	       struct fuse_entry_out *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->nodeid = node->id;
@@ -167,7 +171,7 @@ static ssize_t reply_attr(struct req *rq, const struct statx *stx)
 ssize_t do_getattr(struct req *rq)
 {
 	struct fuse_getattr_in in;
-	struct statx stx;
+	struct statx stx = {0};
 	int r;
 
 	if (!req_arg(rq, &in) || !req_end(rq))
@@ -185,7 +189,7 @@ ssize_t do_statx(struct req *rq)
 {
 	struct wire_statx_out out = {.attr_valid = timeout_of(rq->node)};
 	struct wire_statx_in in;
-	struct statx host, stx;
+	struct statx host = {0}, stx = {0};
 	int r;
 
 	if (!req_arg(rq, &in) || !req_end(rq))
@@ -198,8 +202,9 @@ ssize_t do_statx(struct req *rq)
 	out.stat = (struct wire_statx){
 		.mask = stx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME),
 		.blksize = stx.stx_blksize,
-		.attributes = stx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP |
-						    STATX_ATTR_COMPRESSED | STATX_ATTR_ENCRYPTED),
+		.attributes = stx.stx_attributes &
+			      (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP |
+			       STATX_ATTR_COMPRESSED | STATX_ATTR_ENCRYPTED),
 		.nlink = stx.stx_nlink,
 		.uid = stx.stx_uid,
 		.gid = stx.stx_gid,
@@ -216,8 +221,9 @@ ssize_t do_statx(struct req *rq)
 		.dev_major = stx.stx_dev_major,
 		.dev_minor = stx.stx_dev_minor,
 	};
-	out.stat.attributes_mask = stx.stx_attributes_mask & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP |
-							      STATX_ATTR_COMPRESSED | STATX_ATTR_ENCRYPTED);
+	out.stat.attributes_mask = stx.stx_attributes_mask &
+				   (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP |
+				    STATX_ATTR_COMPRESSED | STATX_ATTR_ENCRYPTED);
 	return req_reply(rq, &out, sizeof(out));
 }
 
@@ -244,13 +250,16 @@ static int set_size(struct req *rq, const struct fuse_setattr_in *in, const char
 	if (handle && handle->writable)
 		r = ftruncate(handle->fd, (off_t)in->size) < 0 ? -errno : 0;
 	else
-		r = truncate(name, (off_t)in->size) < 0 ? -errno : 0; /* the working directory is /proc/self/fd */
+		r = truncate(name, (off_t)in->size) < 0
+			    ? -errno
+			    : 0; /* the working directory is /proc/self/fd */
 	handle_release(rq->server, handle);
 	attr_modify_end(rq->server->proc_fd, fd, restore);
 	return r;
 }
 
-static struct timespec time_arg(uint32_t valid, uint32_t set, uint32_t now, uint64_t sec, uint32_t nsec)
+static struct timespec time_arg(uint32_t valid, uint32_t set, uint32_t now, uint64_t sec,
+				uint32_t nsec)
 {
 	if (valid & now)
 		return (struct timespec){.tv_nsec = UTIME_NOW};
@@ -305,7 +314,7 @@ static int set_attributes(struct req *rq, const struct fuse_setattr_in *in, int 
 ssize_t do_setattr(struct req *rq)
 {
 	struct fuse_setattr_in in;
-	struct statx stx;
+	struct statx stx = {0};
 	int fd, r;
 
 	if (!req_arg(rq, &in) || !req_end(rq) || rq->room < sizeof(struct fuse_attr_out))

@@ -18,9 +18,9 @@
 
 #include "kvm/fuse/internal.h"
 
-#define SETTLE_MS 100u                  /* waits shorter than this are not reported */
+#define SETTLE_MS 100u /* waits shorter than this are not reported */
 #define PACE_MS 200u
-#define CANCEL_MAX 64u                  /* copied at a time */
+#define CANCEL_MAX 64u /* copied at a time */
 
 #ifndef FOPEN_STREAM
 #define FOPEN_STREAM (1 << 4)
@@ -28,7 +28,8 @@
 
 void control_attr(struct fuse_server *server, struct fuse_attr *attr)
 {
-	*attr = (struct fuse_attr){.ino = NODEID_LOCKS, .mode = S_IFREG | 0600, .nlink = 1, .blksize = WIRE_PAGE};
+	*attr = (struct fuse_attr){
+		.ino = NODEID_LOCKS, .mode = S_IFREG | 0600, .nlink = 1, .blksize = WIRE_PAGE};
 	pthread_mutex_lock(&server->locks.mutex);
 	attr->size = server->locks.nwaiters * sizeof(struct control_waiter);
 	pthread_mutex_unlock(&server->locks.mutex);
@@ -68,8 +69,10 @@ void control_take(struct fuse_server *server, uint64_t now, struct control_repor
 	if (control_due(server) > now)
 		return;
 	out->count = 0;
-	for (const struct lock_waiter *w = locks->waiters; w && out->count < locks->watch_max; w = w->next)
-		out->waiters[out->count++] = (struct control_waiter){.unique = w->unique, .pid = w->pid};
+	for (const struct lock_waiter *w = locks->waiters; w && out->count < locks->watch_max;
+	     w = w->next)
+		out->waiters[out->count++] = (struct control_waiter){.unique = w->unique,
+								     .pid = w->pid};
 	out->unique = locks->watch_unique;
 	out->request = take_ptr(&locks->watch);
 	locks->reported_ms = now;
@@ -119,15 +122,17 @@ ssize_t control_write(struct req *rq)
 	uint64_t uniques[CANCEL_MAX];
 	size_t offset = sizeof(rq->h) + sizeof(in);
 
-	if (!req_arg(rq, &in) || rq->room < sizeof(out) || in.size != rq->in_total - offset || in.size % sizeof(uint64_t) ||
-	    in.size > SERVER_WAITERS_MAX * sizeof(uint64_t))
+	if (!req_arg(rq, &in) || rq->room < sizeof(out) || in.size != rq->in_total - offset ||
+	    in.size % sizeof(uint64_t) || in.size > SERVER_WAITERS_MAX * sizeof(uint64_t))
 		return -EINVAL;
 	if (in.fh != FH_CONTROL)
 		return -EBADF;
 	while (out.size < in.size) {
-		size_t len = in.size - out.size < sizeof(uniques) ? in.size - out.size : sizeof(uniques);
+		size_t len = in.size - out.size < sizeof(uniques) ? in.size - out.size
+								  : sizeof(uniques);
 
-		if (iov_copy_in(rq->request->in, rq->request->nin, offset + out.size, uniques, len) < len)
+		if (iov_copy_in(rq->request->in, rq->request->nin, offset + out.size, uniques,
+				len) < len)
 			return -EINVAL;
 		for (size_t i = 0; i < len / sizeof(uniques[0]); i++)
 			(void)waiters_cancel(rq->server, uniques[i]);

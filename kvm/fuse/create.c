@@ -26,7 +26,8 @@ static int dir_fd(struct req *rq)
 }
 
 /* An entry_out for what now is @name; one lookup is counted */
-static int entry_of(struct req *rq, int dirfd, const char *name, struct fuse_entry_out *out, struct node **node)
+static int entry_of(struct req *rq, int dirfd, const char *name, struct fuse_entry_out *out,
+		    struct node **node)
 {
 	struct statx stx;
 	int fd, r;
@@ -224,10 +225,13 @@ struct created {
 	struct fuse_entry_out entry;
 	struct fuse_open_out open;
 };
-_Static_assert(sizeof(struct created) == sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out), "no padding");
+_Static_assert(sizeof(struct created) ==
+		       sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),
+	       "no padding");
 
 /* The node of the very file that @fd (borrowed) is, whatever @name may refer to by now; in use, one lookup counted */
-static int created_node(struct req *rq, const char *name, int fd, struct fuse_entry_out *entry, struct node **node)
+static int created_node(struct req *rq, const char *name, int fd, struct fuse_entry_out *entry,
+			struct node **node)
 {
 	cleanup_close int path_fd = fd_reopen(rq->server, fd, O_PATH);
 	struct statx stx;
@@ -238,7 +242,8 @@ static int created_node(struct req *rq, const char *name, int fd, struct fuse_en
 	r = fd_stat(path_fd, &stx);
 	if (r < 0)
 		return r;
-	r = node_intern(rq->server, rq->node->root, name ? rq->node : NULL, name, &stx, take_fd(&path_fd), node);
+	r = node_intern(rq->server, rq->node->root, name ? rq->node : NULL, name, &stx,
+			take_fd(&path_fd), node);
 	if (r < 0)
 		return r;
 	return attr_entry(rq->server, *node, &stx, entry);
@@ -289,7 +294,8 @@ ssize_t do_create(struct req *rq)
 	r = creds_enter(rq->h.uid, rq->h.gid, in.umask);
 	if (r < 0)
 		return r;
-	fd = fd_open(rq->server, dirfd, name, create_flags(in.flags) | O_CREAT | O_EXCL | O_NOFOLLOW, in.mode & 07777);
+	fd = fd_open(rq->server, dirfd, name,
+		     create_flags(in.flags) | O_CREAT | O_EXCL | O_NOFOLLOW, in.mode & 07777);
 	creds_leave();
 	if (fd == -EEXIST && !(in.flags & O_EXCL))
 		return -ESTALE;
@@ -315,7 +321,9 @@ ssize_t do_tmpfile(struct req *rq)
 	r = creds_enter(rq->h.uid, rq->h.gid, in.umask);
 	if (r < 0)
 		return r;
-	fd = fd_open(rq->server, dirfd, ".", create_flags(in.flags) | O_TMPFILE | ((int)in.flags & O_EXCL), in.mode & 07777);
+	fd = fd_open(rq->server, dirfd, ".",
+		     create_flags(in.flags) | O_TMPFILE | ((int)in.flags & O_EXCL),
+		     in.mode & 07777);
 	creds_leave();
 	if (fd < 0)
 		return fd == -EISDIR ? -EOPNOTSUPP : fd;

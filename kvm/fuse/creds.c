@@ -30,10 +30,10 @@
 #include "kvm/fuse/internal.h"
 
 static __thread struct {
-	int proc_fd;                    /* + 1; 0: this thread is not prepared */
+	int proc_fd; /* + 1; 0: this thread is not prepared */
 	mode_t mask;
 	bool switched;
-	uid_t uid;                      /* our own: root of the user namespace, except in tests */
+	uid_t uid; /* our own: root of the user namespace, except in tests */
 	gid_t gid;
 	uint32_t effective[2], permitted[2], inheritable[2];
 } creds;

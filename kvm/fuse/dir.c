@@ -24,7 +24,7 @@
 
 #define DIR_BUFFER 32768u
 
-struct host_dirent {                    /* struct linux_dirent64 */
+struct host_dirent { /* struct linux_dirent64 */
 	uint64_t ino;
 	int64_t off;
 	uint16_t reclen;
@@ -33,11 +33,12 @@ struct host_dirent {                    /* struct linux_dirent64 */
 };
 
 struct dir_stream {
-	pthread_mutex_t mutex;          /* one READDIR at a time; guards all below and the descriptor's position */
-	uint8_t *buffer;                /* owned, DIR_BUFFER bytes, allocated when first read */
-	size_t pos, len;                /* unread records: buffer[pos..len) */
-	int64_t next;                   /* offset at which buffer[pos] begins */
-	bool special;                   /* marked: see special.c */
+	pthread_mutex_t
+		mutex;	 /* one READDIR at a time; guards all below and the descriptor's position */
+	uint8_t *buffer; /* owned, DIR_BUFFER bytes, allocated when first read */
+	size_t pos, len; /* unread records: buffer[pos..len) */
+	int64_t next;	 /* offset at which buffer[pos] begins */
+	bool special;	 /* marked: see special.c */
 };
 
 void dir_stream_free(struct dir_stream *dir)
@@ -155,7 +156,8 @@ static uint32_t special_type(struct req *rq, int dirfd, const char *name)
 }
 
 /* Looks an entry up for READDIRPLUS; Return: its node, in use, one lookup counted, or NULL: an entry without attributes */
-static struct node *entry_node(struct req *rq, int dirfd, const char *name, struct fuse_entry_out *out)
+static struct node *entry_node(struct req *rq, int dirfd, const char *name,
+			       struct fuse_entry_out *out)
 {
 	struct node *node;
 	struct statx stx;
@@ -174,7 +176,7 @@ static struct node *entry_node(struct req *rq, int dirfd, const char *name, stru
 
 struct listing {
 	struct handle *handle;
-	size_t used, max;               /* bytes of the answer */
+	size_t used, max; /* bytes of the answer */
 	bool plus;
 };
 
@@ -182,10 +184,13 @@ struct listing {
 static int put_entry(struct req *rq, struct listing *list, const struct host_dirent *entry)
 {
 	size_t head = list->plus ? sizeof(struct fuse_entry_out) : 0, len = strlen(entry->name);
-	struct fuse_dirent dirent = {.ino = entry->ino, .off = (uint64_t)entry->off, .namelen = (uint32_t)len,
+	struct fuse_dirent dirent = {.ino = entry->ino,
+				     .off = (uint64_t)entry->off,
+				     .namelen = (uint32_t)len,
 				     .type = entry->type};
 	size_t size = FUSE_REC_ALIGN(head + sizeof(dirent) + len);
-	uint64_t record[(sizeof(struct fuse_entry_out) + sizeof(dirent) + WIRE_NAME_MAX + 8) / 8] = {0};
+	uint64_t record[(sizeof(struct fuse_entry_out) + sizeof(dirent) + WIRE_NAME_MAX + 8) / 8] =
+		{0};
 	struct fuse_entry_out out = {0};
 	struct node *node = NULL;
 
@@ -204,7 +209,8 @@ static int put_entry(struct req *rq, struct listing *list, const struct host_dir
 	memcpy(record, &out, head);
 	memcpy((char *)record + head, &dirent, sizeof(dirent));
 	memcpy((char *)record + head + sizeof(dirent), entry->name, len);
-	(void)iov_copy_out(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header) + list->used, record, size);
+	(void)iov_copy_out(rq->request->out, rq->request->nout,
+			   sizeof(struct fuse_out_header) + list->used, record, size);
 	list->used += size;
 	node_release(rq->server, node);
 	return 1;
@@ -213,7 +219,7 @@ static int put_entry(struct req *rq, struct listing *list, const struct host_dir
 static int list_entries(struct req *rq, struct listing *list, int64_t offset)
 {
 	struct dir_stream *dir = list->handle->dir;
-	const struct host_dirent *entry;
+	const struct host_dirent *entry = NULL;
 	int r;
 
 	r = stream_seek(dir, list->handle->fd, offset);

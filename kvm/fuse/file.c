@@ -22,7 +22,7 @@
 
 #include "kvm/fuse/internal.h"
 
-#define IOV_LIMIT 1024u                 /* of preadv(2), and the most buffers of one request that we look at */
+#define IOV_LIMIT 1024u /* of preadv(2), and the most buffers of one request that we look at */
 
 static int open_flags(uint32_t flags)
 {
@@ -53,7 +53,8 @@ static int open_file(struct req *rq, const struct fuse_open_in *in)
 		return fd;
 	if (!(in->flags & O_TRUNC))
 		return fd_reopen(rq->server, fd, open_flags(in->flags));
-	r = attr_modify_begin(rq->server->proc_fd, fd, in->open_flags & FUSE_OPEN_KILL_SUIDGID, &restore);
+	r = attr_modify_begin(rq->server->proc_fd, fd, in->open_flags & FUSE_OPEN_KILL_SUIDGID,
+			      &restore);
 	if (r < 0)
 		return r;
 	r = fd_reopen(rq->server, fd, open_flags(in->flags));
@@ -90,7 +91,8 @@ ssize_t do_read(struct req *rq)
 	size_t size;
 	ssize_t n;
 
-	if (!req_arg(rq, &in) || !req_end(rq) || in.offset > INT64_MAX || rq->request->nout > IOV_LIMIT)
+	if (!req_arg(rq, &in) || !req_end(rq) || in.offset > INT64_MAX ||
+	    rq->request->nout > IOV_LIMIT)
 		return -EINVAL;
 	handle = handle_acquire(rq->server, in.fh, rq->node, false);
 	if (!handle)
@@ -105,14 +107,16 @@ ssize_t do_read(struct req *rq)
 
 static ssize_t write_data(struct req *rq, struct handle *handle, const struct fuse_write_in *in)
 {
-	bool append = (in->flags & O_APPEND) && !(in->flags & O_DIRECT) && !(in->write_flags & FUSE_WRITE_CACHE);
+	bool append = (in->flags & O_APPEND) && !(in->flags & O_DIRECT) &&
+		      !(in->write_flags & FUSE_WRITE_CACHE);
 	struct iovec iov[IOV_LIMIT];
 	unsigned int niov;
 	mode_t restore;
 	ssize_t n;
 	int r;
 
-	r = attr_modify_begin(rq->server->proc_fd, handle->fd, in->write_flags & FUSE_WRITE_KILL_SUIDGID, &restore);
+	r = attr_modify_begin(rq->server->proc_fd, handle->fd,
+			      in->write_flags & FUSE_WRITE_KILL_SUIDGID, &restore);
 	if (r < 0)
 		return r;
 	niov = req_in_iov(rq, sizeof(rq->h) + sizeof(*in), in->size, iov);
@@ -130,8 +134,8 @@ ssize_t do_write(struct req *rq)
 	struct handle *handle;
 	ssize_t n;
 
-	if (!req_arg(rq, &in) || rq->room < sizeof(out) || in.offset > INT64_MAX || rq->request->nin > IOV_LIMIT ||
-	    in.size != rq->in_total - sizeof(rq->h) - sizeof(in))
+	if (!req_arg(rq, &in) || rq->room < sizeof(out) || in.offset > INT64_MAX ||
+	    rq->request->nin > IOV_LIMIT || in.size != rq->in_total - sizeof(rq->h) - sizeof(in))
 		return -EINVAL;
 	handle = handle_acquire(rq->server, in.fh, rq->node, false);
 	if (!handle)
@@ -221,9 +225,12 @@ ssize_t do_fallocate(struct req *rq)
 	handle = handle_acquire(rq->server, in.fh, rq->node, false);
 	if (!handle)
 		return -EBADF;
-	r = attr_modify_begin(rq->server->proc_fd, handle->fd, false, &restore); /* its request has no kill flag */
+	r = attr_modify_begin(rq->server->proc_fd, handle->fd, false,
+			      &restore); /* its request has no kill flag */
 	if (r == 0) {
-		r = fallocate(handle->fd, (int)in.mode, (off_t)in.offset, (off_t)in.length) < 0 ? -errno : 0;
+		r = fallocate(handle->fd, (int)in.mode, (off_t)in.offset, (off_t)in.length) < 0
+			    ? -errno
+			    : 0;
 		attr_modify_end(rq->server->proc_fd, handle->fd, restore);
 	}
 	handle_release(rq->server, handle);
@@ -280,8 +287,8 @@ ssize_t do_copy_file_range(struct req *rq)
 	ssize_t n;
 	int error;
 
-	if (!req_arg(rq, &in) || !req_end(rq) || in.off_in > INT64_MAX || in.off_out > INT64_MAX || in.flags != 0 ||
-	    rq->room < sizeof(struct fuse_write_out))
+	if (!req_arg(rq, &in) || !req_end(rq) || in.off_in > INT64_MAX || in.off_out > INT64_MAX ||
+	    in.flags != 0 || rq->room < sizeof(struct fuse_write_out))
 		return -EINVAL;
 	to = node_acquire(rq->server, in.nodeid_out, &error);
 	if (!to)

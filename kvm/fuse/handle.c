@@ -11,7 +11,7 @@
 
 #include "kvm/fuse/internal.h"
 
-#define HANDLES_FIRST 256u              /* buckets */
+#define HANDLES_FIRST 256u /* buckets */
 
 int handle_tables_init(struct fuse_server *server)
 {
@@ -54,13 +54,15 @@ static void table_grow(struct table *t)
 	t->nbuckets = n;
 }
 
-int handle_add(struct fuse_server *server, struct node *node, int fd, bool writable, struct dir_stream *dir, uint64_t *fh)
+int handle_add(struct fuse_server *server, struct node *node, int fd, bool writable,
+	       struct dir_stream *dir, uint64_t *fh)
 {
 	struct handle *h = calloc(1, sizeof(*h)), **slot;
 
 	if (!h)
 		return -ENOMEM;
-	*h = (struct handle){.node = node, .fd = fd, .refs = 1, .is_dir = dir, .writable = writable, .dir = dir};
+	*h = (struct handle){
+		.node = node, .fd = fd, .refs = 1, .is_dir = dir, .writable = writable, .dir = dir};
 	pthread_mutex_lock(&server->mutex);
 	if (server->handles.count >= SERVER_HANDLES_MAX) {
 		pthread_mutex_unlock(&server->mutex);
@@ -80,7 +82,8 @@ int handle_add(struct fuse_server *server, struct node *node, int fd, bool writa
 	return 0;
 }
 
-static struct handle **find(struct fuse_server *server, uint64_t fh, const struct node *node, bool is_dir)
+static struct handle **find(struct fuse_server *server, uint64_t fh, const struct node *node,
+			    bool is_dir)
 {
 	struct handle **slot = slot_of(server, fh);
 
@@ -89,7 +92,8 @@ static struct handle **find(struct fuse_server *server, uint64_t fh, const struc
 	return slot;
 }
 
-struct handle *handle_acquire(struct fuse_server *server, uint64_t fh, const struct node *node, bool is_dir)
+struct handle *handle_acquire(struct fuse_server *server, uint64_t fh, const struct node *node,
+			      bool is_dir)
 {
 	struct handle *h;
 

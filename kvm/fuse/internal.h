@@ -27,27 +27,31 @@
 #include "lib/buf.h"
 #include "lib/cleanup.h"
 
-#define NODEID_TOP 1u                   /* the synthetic directory of exports */
-#define NODEID_LOCKS 2u                 /* the control file in it */
-#define NODEID_FIRST 16u                /* ids of real nodes count up from here and are never used twice */
+#define NODEID_TOP 1u	 /* the synthetic directory of exports */
+#define NODEID_LOCKS 2u	 /* the control file in it */
+#define NODEID_FIRST 16u /* ids of real nodes count up from here and are never used twice */
 #define CONTROL_NAME ".caisson-locks"
 #define FH_CONTROL 1u
 #define FH_TOP 2u
 #define FH_FIRST 16u
 
 #define SERVER_ROOTS_MAX 256u
-#define SERVER_NODES_MAX (1u << 21)     /* inodes a guest may have looked up and not forgotten (about 250 bytes each) */
-#define SERVER_HANDLES_MAX (1u << 20)   /* open files; in practice RLIMIT_NOFILE says less, for which node descriptors are given up */
-#define SERVER_WAITERS_MAX 512u         /* blocked lock requests; less than the virtqueue's entries, or unlocking could not pass */
-#define SERVER_LOCKS_MAX 16384u         /* (inode, owner) pairs with locks, each a descriptor */
+#define SERVER_NODES_MAX \
+	(1u << 21) /* inodes a guest may have looked up and not forgotten (about 250 bytes each) */
+#define SERVER_HANDLES_MAX \
+	(1u                \
+	 << 20) /* open files; in practice RLIMIT_NOFILE says less, for which node descriptors are given up */
+#define SERVER_WAITERS_MAX \
+	512u /* blocked lock requests; less than the virtqueue's entries, or unlocking could not pass */
+#define SERVER_LOCKS_MAX 16384u		/* (inode, owner) pairs with locks, each a descriptor */
 #define REQ_DEFERRED ((ssize_t)-100000) /* from a handler: the answer comes later */
 
 struct root {
 	unsigned int id;
-	uint32_t flags;                 /* FUSE_ROOT_* */
-	unsigned int refs;              /* the table's and one per node; guarded by server->mutex */
-	bool removed;                   /* guarded by server->mutex; its nodes answer ESTALE */
-	struct node *node;              /* held while in the table */
+	uint32_t flags;	   /* FUSE_ROOT_* */
+	unsigned int refs; /* the table's and one per node; guarded by server->mutex */
+	bool removed;	   /* guarded by server->mutex; its nodes answer ESTALE */
+	struct node *node; /* held while in the table */
 };
 
 struct node_key {
@@ -55,39 +59,41 @@ struct node_key {
 	uint64_t dev, ino, mnt_id;
 	int64_t btime_sec;
 	uint32_t btime_nsec;
-	uint32_t type;                  /* S_IFMT bits on the host */
+	uint32_t type; /* S_IFMT bits on the host */
 };
 
 /* One host inode that the guest knows. All guarded by server->mutex except `fd` while users > 0, `key`, `id`, `root`. */
 struct node {
-	uint64_t id;                    /* nodeid */
+	uint64_t id; /* nodeid */
 	struct node_key key;
-	struct root *root;              /* referenced */
-	struct node *next_id, *next_key;        /* hash chains */
-	struct node *lru_prev, *lru_next;       /* among the open and closable ones; NULL when not in the list */
-	struct node *parent;            /* held; NULL for a root, a nameless file, or a name known to be gone */
-	char *name;                     /* owned; name in @parent, for reopening */
-	uint64_t nlookup;               /* what the guest must forget */
-	unsigned int users;             /* requests under way: keeps the descriptor */
-	unsigned int holds;             /* children, handles, locks, roots: keeps the node */
-	int fd;                         /* O_PATH, or -1 */
+	struct root *root;		 /* referenced */
+	struct node *next_id, *next_key; /* hash chains */
+	struct node *lru_prev,
+		*lru_next; /* among the open and closable ones; NULL when not in the list */
+	struct node
+		*parent;    /* held; NULL for a root, a nameless file, or a name known to be gone */
+	char *name;	    /* owned; name in @parent, for reopening */
+	uint64_t nlookup;   /* what the guest must forget */
+	unsigned int users; /* requests under way: keeps the descriptor */
+	unsigned int holds; /* children, handles, locks, roots: keeps the node */
+	int fd;		    /* O_PATH, or -1 */
 	bool in_lru;
-	bool submount;                  /* announced with FUSE_ATTR_SUBMOUNT */
-	bool foreign;                   /* a file mounted on a file: its inode number is not its directory's device's */
+	bool submount; /* announced with FUSE_ATTR_SUBMOUNT */
+	bool foreign; /* a file mounted on a file: its inode number is not its directory's device's */
 };
 
 struct handle {
 	uint64_t fh;
-	struct handle *next;            /* hash chain */
-	struct node *node;              /* held; NULL for the top directory */
-	int fd;                         /* owned; -1 for the top directory */
-	unsigned int refs;              /* the table's and one per request; guarded by server->mutex */
+	struct handle *next; /* hash chain */
+	struct node *node;   /* held; NULL for the top directory */
+	int fd;		     /* owned; -1 for the top directory */
+	unsigned int refs;   /* the table's and one per request; guarded by server->mutex */
 	bool is_dir;
 	bool writable;
-	struct dir_stream *dir;         /* owned; directories only */
+	struct dir_stream *dir; /* owned; directories only */
 };
 
-struct table {                          /* of nodes by id, by key; of handles */
+struct table { /* of nodes by id, by key; of handles */
 	void **buckets;
 	size_t nbuckets, count;
 };
@@ -95,30 +101,30 @@ struct table {                          /* of nodes by id, by key; of handles */
 #define LOCK_BUCKETS 256u
 struct lock_table {
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;            /* CLOCK_MONOTONIC; the poller waits here */
+	pthread_cond_t wake;			 /* CLOCK_MONOTONIC; the poller waits here */
 	struct lock_owner *owners[LOCK_BUCKETS]; /* by node */
 	unsigned int nowners;
-	struct lock_waiter *waiters;    /* oldest first */
+	struct lock_waiter *waiters; /* oldest first */
 	unsigned int nwaiters;
-	struct fuse_request *watch;     /* the agent's deferred READ of the control file, or NULL */
+	struct fuse_request *watch; /* the agent's deferred READ of the control file, or NULL */
 	uint64_t watch_unique;
-	uint32_t watch_max;             /* entries it has room for */
-	uint64_t reported_ms;           /* when the last READ was answered */
+	uint32_t watch_max;   /* entries it has room for */
+	uint64_t reported_ms; /* when the last READ was answered */
 	pthread_t poller;
 	bool poller_runs, stop;
 };
 
 struct fuse_server {
 	pthread_mutex_t mutex;
-	int proc_fd;                    /* borrowed */
+	int proc_fd; /* borrowed */
 	unsigned int node_max;
 	struct table by_id, by_key, handles;
-	struct node *lru_head, *lru_tail;       /* least recently used first */
-	unsigned int nopen;             /* nodes with a descriptor */
+	struct node *lru_head, *lru_tail; /* least recently used first */
+	unsigned int nopen;		  /* nodes with a descriptor */
 	uint64_t next_id, next_fh;
-	struct root *roots[SERVER_ROOTS_MAX];   /* referenced */
-	bool initialised;               /* INIT was answered; guarded by mutex */
-	bool submounts;                 /* the guest knows FUSE_ATTR_SUBMOUNT; set by INIT, before any other request */
+	struct root *roots[SERVER_ROOTS_MAX]; /* referenced */
+	bool initialised;		      /* INIT was answered; guarded by mutex */
+	bool submounts; /* the guest knows FUSE_ATTR_SUBMOUNT; set by INIT, before any other request */
 	struct lock_table locks;
 };
 
@@ -126,11 +132,13 @@ struct fuse_server {
 struct req {
 	struct fuse_server *server;
 	struct fuse_request *request;
-	struct fuse_in_header h;        /* the only copy that is looked at */
-	struct buf_reader args;         /* a copy of what follows the header; of WRITE its fixed part only */
-	size_t in_total;                /* readable bytes, header included */
-	size_t room;                    /* writable bytes after the out header */
-	struct node *node;              /* the node of h.nodeid, in use; NULL for the top directory and the control file */
+	struct fuse_in_header h; /* the only copy that is looked at */
+	struct buf_reader
+		args;	 /* a copy of what follows the header; of WRITE its fixed part only */
+	size_t in_total; /* readable bytes, header included */
+	size_t room;	 /* writable bytes after the out header */
+	struct node *
+		node; /* the node of h.nodeid, in use; NULL for the top directory and the control file */
 };
 
 typedef ssize_t req_handler(struct req *rq);
@@ -155,9 +163,11 @@ unsigned int req_out_iov(const struct req *rq, size_t len, struct iovec *iov);
 /** req_in_iov() - The readable buffers from byte @skip on, at most @len bytes */
 unsigned int req_in_iov(const struct req *rq, size_t skip, size_t len, struct iovec *iov);
 /** request_finish() - Write the header (and @data) of a deferred request's answer and complete it */
-void request_finish(struct fuse_request *request, uint64_t unique, int error, const void *data, size_t len);
+void request_finish(struct fuse_request *request, uint64_t unique, int error, const void *data,
+		    size_t len);
 /** iov_copy_out() - Copy @data to byte @offset of the buffers; Return: bytes copied */
-size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data, size_t len);
+size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data,
+		    size_t len);
 size_t iov_copy_in(const struct iovec *iov, unsigned int n, size_t offset, void *data, size_t len);
 
 /* ---- node.c ---- */
@@ -179,14 +189,15 @@ int node_fd(struct fuse_server *server, struct node *node);
  * @fd:		Its O_PATH descriptor, owned from now on, also on failure; -1: opened when needed
  * Return: 0 or -ENOMEM, -ENFILE
  */
-int node_intern(struct fuse_server *server, struct root *root, struct node *parent, const char *name, const struct statx *stx,
-		int fd, struct node **out);
+int node_intern(struct fuse_server *server, struct root *root, struct node *parent,
+		const char *name, const struct statx *stx, int fd, struct node **out);
 /** node_forget() - The guest forgets @n lookups of @id */
 void node_forget(struct fuse_server *server, uint64_t id, uint64_t n);
 /** node_of() - The known node of what @stx describes, in use, or NULL */
 struct node *node_of(struct fuse_server *server, struct root *root, const struct statx *stx);
 /** node_set_place() - @node is now called @name in @parent (NULL: has no name any more) */
-void node_set_place(struct fuse_server *server, struct node *node, struct node *parent, const char *name);
+void node_set_place(struct fuse_server *server, struct node *node, struct node *parent,
+		    const char *name);
 /** node_keep_open() - Make sure that @node, about to lose its name, has a descriptor; Return: 0 or -errno */
 int node_keep_open(struct fuse_server *server, struct node *node);
 /** node_drop_all() - The guest forgets everything */
@@ -216,9 +227,11 @@ void handle_tables_release(struct fuse_server *server);
  * @fd, @dir:	Owned by the handle on success
  * Return: 0 with *@fh, or -ENFILE, -ENOMEM
  */
-int handle_add(struct fuse_server *server, struct node *node, int fd, bool writable, struct dir_stream *dir, uint64_t *fh);
+int handle_add(struct fuse_server *server, struct node *node, int fd, bool writable,
+	       struct dir_stream *dir, uint64_t *fh);
 /** handle_acquire() - The open file @fh of @node, or NULL: EBADF */
-struct handle *handle_acquire(struct fuse_server *server, uint64_t fh, const struct node *node, bool is_dir);
+struct handle *handle_acquire(struct fuse_server *server, uint64_t fh, const struct node *node,
+			      bool is_dir);
 void handle_release(struct fuse_server *server, struct handle *handle);
 /** handle_remove() - RELEASE: forget @fh; Return: 0 or -EBADF */
 int handle_remove(struct fuse_server *server, uint64_t fh, const struct node *node, bool is_dir);
@@ -229,9 +242,11 @@ void dir_stream_free(struct dir_stream *dir);
 /* ---- attr.c ---- */
 
 /** attr_fill() - Host's statx to the guest's attributes, with what special.c stores; Return: 0 or -errno */
-int attr_fill(struct fuse_server *server, struct node *node, const struct statx *stx, struct fuse_attr *attr);
+int attr_fill(struct fuse_server *server, struct node *node, const struct statx *stx,
+	      struct fuse_attr *attr);
 /** attr_entry() - An entry_out for an interned node */
-int attr_entry(struct fuse_server *server, struct node *node, const struct statx *stx, struct fuse_entry_out *out);
+int attr_entry(struct fuse_server *server, struct node *node, const struct statx *stx,
+	       struct fuse_entry_out *out);
 /**
  * attr_modify_begin() - Before file @fd's content changes: what becomes of its setuid and setgid bits
  * @kill:	The one who changes it has no CAP_FSETID: take them off now
@@ -251,13 +266,14 @@ void creds_leave(void);
 /* ---- special.c ---- */
 
 struct special {
-	mode_t type;                    /* S_IFCHR, S_IFBLK */
+	mode_t type; /* S_IFCHR, S_IFBLK */
 	uint32_t major, minor;
 };
 /** special_read() - What the empty regular file @fd (O_PATH) stands for; Return: 1 filled, 0 it is a plain file */
 int special_read(int fd, struct special *out);
 /** special_make() - Make @name in @dirfd such a file with @mode, under the current identity; Return: 0 or -errno */
-int special_make(struct fuse_server *server, int dirfd, const char *name, mode_t mode, const struct special *special);
+int special_make(struct fuse_server *server, int dirfd, const char *name, mode_t mode,
+		 const struct special *special);
 /** special_mark_dir() - Remember that a directory may contain such files: its READDIR looks closer */
 void special_mark_dir(int dirfd);
 bool special_dir_is_marked(int dirfd);
@@ -275,22 +291,22 @@ const char *special_xattr_guest_name(const char *name);
 /* Who holds locks on one inode: an open file description of the host per guest owner */
 struct lock_owner {
 	struct lock_owner *next;
-	struct node *node;              /* held */
-	uint64_t owner;                 /* the guest kernel's number: a process, or an open file */
+	struct node *node; /* held */
+	uint64_t owner;	   /* the guest kernel's number: a process, or an open file */
 	bool is_flock;
-	int fd;                         /* owned */
-	uint64_t fh;                    /* through which open file it last locked */
+	int fd;	     /* owned */
+	uint64_t fh; /* through which open file it last locked */
 	uint32_t pid;
 };
 
 /* A lock request as it came, and, when it waits, the waiter */
 struct lock_waiter {
 	struct lock_waiter *next;
-	struct node *node;              /* in use, or held once it waits */
+	struct node *node; /* in use, or held once it waits */
 	uint64_t owner, fh;
 	bool is_flock;
 	struct fuse_file_lock lk;
-	struct fuse_request *request;   /* the transport's, until finished */
+	struct fuse_request *request; /* the transport's, until finished */
 	uint64_t unique;
 	uint32_t pid;
 	int result;
@@ -301,11 +317,11 @@ struct lock_waiter {
 /* One waiter, as the control file tells it (docs/files.md) */
 struct control_waiter {
 	uint64_t unique;
-	uint32_t pid;                   /* thread id in the pid namespace of the guest's mount */
+	uint32_t pid; /* thread id in the pid namespace of the guest's mount */
 	uint32_t reserved;
 };
 struct control_report {
-	struct fuse_request *request;   /* NULL: nothing is due */
+	struct fuse_request *request; /* NULL: nothing is due */
 	uint64_t unique;
 	unsigned int count;
 	struct control_waiter waiters[SERVER_WAITERS_MAX];
@@ -346,13 +362,15 @@ void control_interrupt(struct fuse_server *server, uint64_t unique);
 void control_attr(struct fuse_server *server, struct fuse_attr *attr);
 
 /* ---- handlers ---- */
-req_handler do_lookup, do_forget, do_batch_forget, do_getattr, do_setattr, do_statx, do_readlink, do_symlink, do_mknod, do_mkdir,
-	do_unlink, do_rmdir, do_rename, do_rename2, do_link, do_open, do_read, do_write, do_statfs, do_release, do_fsync,
-	do_setxattr, do_getxattr, do_listxattr, do_removexattr, do_flush, do_opendir, do_readdir, do_readdirplus,
-	do_releasedir, do_fsyncdir, do_getlk, do_setlk, do_setlkw, do_create, do_tmpfile, do_fallocate, do_lseek,
-	do_copy_file_range, do_syncfs;
+req_handler do_lookup, do_forget, do_batch_forget, do_getattr, do_setattr, do_statx, do_readlink,
+	do_symlink, do_mknod, do_mkdir, do_unlink, do_rmdir, do_rename, do_rename2, do_link,
+	do_open, do_read, do_write, do_statfs, do_release, do_fsync, do_setxattr, do_getxattr,
+	do_listxattr, do_removexattr, do_flush, do_opendir, do_readdir, do_readdirplus,
+	do_releasedir, do_fsyncdir, do_getlk, do_setlk, do_setlkw, do_create, do_tmpfile,
+	do_fallocate, do_lseek, do_copy_file_range, do_syncfs;
 /* the synthetic top directory and the control file */
-req_handler top_lookup, top_getattr, top_opendir, top_readdir, top_readdirplus, top_releasedir, top_statfs;
+req_handler top_lookup, top_getattr, top_opendir, top_readdir, top_readdirplus, top_releasedir,
+	top_statfs;
 req_handler control_open, control_read, control_write, control_getattr;
 
 #endif

@@ -25,7 +25,7 @@
 
 #include "kvm/fuse/internal.h"
 
-#define CHAIN_MAX 16u                   /* owners waiting for one another that we follow, as the kernel does */
+#define CHAIN_MAX 16u /* owners waiting for one another that we follow, as the kernel does */
 
 int locks_init(struct fuse_server *server)
 {
@@ -51,7 +51,8 @@ static struct lock_owner *owner_find(struct fuse_server *server, const struct lo
 {
 	struct lock_owner *o = *bucket_of(server, lock->node);
 
-	while (o && (o->node != lock->node || o->owner != lock->owner || o->is_flock != lock->is_flock))
+	while (o &&
+	       (o->node != lock->node || o->owner != lock->owner || o->is_flock != lock->is_flock))
 		o = o->next;
 	return o;
 }
@@ -71,7 +72,8 @@ static int open_description(struct fuse_server *server, const struct lock_waiter
 	return fd_reopen(server, path_fd, O_RDONLY);
 }
 
-static int owner_make(struct fuse_server *server, const struct lock_waiter *lock, struct lock_owner **out)
+static int owner_make(struct fuse_server *server, const struct lock_waiter *lock,
+		      struct lock_owner **out)
 {
 	struct lock_owner *o, **bucket = bucket_of(server, lock->node);
 	int fd;
@@ -86,7 +88,10 @@ static int owner_make(struct fuse_server *server, const struct lock_waiter *lock
 		(void)close(fd);
 		return -ENOMEM;
 	}
-	*o = (struct lock_owner){.next = *bucket, .node = lock->node, .owner = lock->owner, .is_flock = lock->is_flock,
+	*o = (struct lock_owner){.next = *bucket,
+				 .node = lock->node,
+				 .owner = lock->owner,
+				 .is_flock = lock->is_flock,
 				 .fd = fd};
 	node_hold(server, o->node);
 	*bucket = o;
@@ -155,8 +160,9 @@ int lock_try(struct fuse_server *server, const struct lock_waiter *lock)
 		o->fh = lock->fh;
 		o->pid = lock->lk.pid;
 	}
-	if ((r < 0 && made) || (r == 0 && lock->lk.type == F_UNLCK && (o->is_flock || (lock->lk.start == 0 &&
-										      lock->lk.end == INT64_MAX)))) {
+	if ((r < 0 && made) ||
+	    (r == 0 && lock->lk.type == F_UNLCK &&
+	     (o->is_flock || (lock->lk.start == 0 && lock->lk.end == INT64_MAX)))) {
 		slot = bucket_of(server, lock->node);
 		while (*slot != o)
 			slot = &(*slot)->next;
@@ -178,12 +184,17 @@ static int probe(int fd, const struct fuse_file_lock *lk, struct flock *out)
 }
 
 /* The guest owner of conflicting lock @found: the one for whom nobody stands there. NULL: the host's, or several readers. */
-static struct lock_owner *owner_of(struct fuse_server *server, const struct node *node, const struct flock *found)
+static struct lock_owner *owner_of(struct fuse_server *server, const struct node *node,
+				   const struct flock *found)
 {
 	for (struct lock_owner *o = *bucket_of(server, node); o; o = o->next) {
-		struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = found->l_start, .l_len = found->l_len};
+		struct flock fl = {.l_type = F_WRLCK,
+				   .l_whence = SEEK_SET,
+				   .l_start = found->l_start,
+				   .l_len = found->l_len};
 
-		if (o->node == node && !o->is_flock && fcntl(o->fd, F_OFD_GETLK, &fl) == 0 && fl.l_type == F_UNLCK)
+		if (o->node == node && !o->is_flock && fcntl(o->fd, F_OFD_GETLK, &fl) == 0 &&
+		    fl.l_type == F_UNLCK)
 			return o;
 	}
 	return NULL;
@@ -239,8 +250,8 @@ static int read_request(struct req *rq, struct lock_waiter *lock)
 
 	if (!req_arg(rq, &in) || !req_end(rq))
 		return -EINVAL;
-	if ((in.lk.type != F_RDLCK && in.lk.type != F_WRLCK && in.lk.type != F_UNLCK) || in.lk.start > INT64_MAX ||
-	    in.lk.end > INT64_MAX || in.lk.start > in.lk.end)
+	if ((in.lk.type != F_RDLCK && in.lk.type != F_WRLCK && in.lk.type != F_UNLCK) ||
+	    in.lk.start > INT64_MAX || in.lk.end > INT64_MAX || in.lk.start > in.lk.end)
 		return -EINVAL;
 	if (!node_is(rq->node, S_IFREG))
 		return -EINVAL;
@@ -248,9 +259,14 @@ static int read_request(struct req *rq, struct lock_waiter *lock)
 	if (!handle)
 		return -EBADF;
 	handle_release(rq->server, handle);
-	*lock = (struct lock_waiter){.node = rq->node, .owner = in.owner, .fh = in.fh, .lk = in.lk,
-				     .is_flock = in.lk_flags & FUSE_LK_FLOCK, .request = rq->request,
-				     .unique = rq->h.unique, .pid = rq->h.pid};
+	*lock = (struct lock_waiter){.node = rq->node,
+				     .owner = in.owner,
+				     .fh = in.fh,
+				     .lk = in.lk,
+				     .is_flock = in.lk_flags & FUSE_LK_FLOCK,
+				     .request = rq->request,
+				     .unique = rq->h.unique,
+				     .pid = rq->h.pid};
 	return 0;
 }
 
@@ -319,7 +335,8 @@ ssize_t do_setlkw(struct req *rq)
 /* ---- the ends of locks ---- */
 
 /* Drops owners of @node: by @owner (POSIX only) or by @fh */
-static void drop_some(struct fuse_server *server, struct node *node, const uint64_t *owner, const uint64_t *fh)
+static void drop_some(struct fuse_server *server, struct node *node, const uint64_t *owner,
+		      const uint64_t *fh)
 {
 	struct lock_waiter *done = NULL;
 	bool dropped = false;
@@ -328,7 +345,8 @@ static void drop_some(struct fuse_server *server, struct node *node, const uint6
 	for (struct lock_owner **slot = bucket_of(server, node); *slot;) {
 		struct lock_owner *o = *slot;
 
-		if (o->node == node && ((owner && !o->is_flock && o->owner == *owner) || (fh && o->fh == *fh))) {
+		if (o->node == node &&
+		    ((owner && !o->is_flock && o->owner == *owner) || (fh && o->fh == *fh))) {
 			owner_drop(server, slot);
 			dropped = true;
 		} else {

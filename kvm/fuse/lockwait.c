@@ -85,7 +85,8 @@ static struct lock_waiter *retry(struct fuse_server *server, const struct node *
 		w->result = lock_try(server, w);
 		if (w->result == -EAGAIN) {
 			if (!node) {
-				w->delay_ms = w->delay_ms * 2 < DELAY_MAX_MS ? w->delay_ms * 2 : DELAY_MAX_MS;
+				w->delay_ms = w->delay_ms * 2 < DELAY_MAX_MS ? w->delay_ms * 2
+									     : DELAY_MAX_MS;
 				w->next_ms = now + w->delay_ms;
 			}
 			slot = &w->next;
@@ -144,7 +145,8 @@ static uint64_t next_event(const struct fuse_server *server)
 
 static void sleep_until(struct fuse_server *server, uint64_t when_ms)
 {
-	struct timespec ts = {.tv_sec = (time_t)(when_ms / 1000), .tv_nsec = (long)(when_ms % 1000) * 1000000};
+	struct timespec ts = {.tv_sec = (time_t)(when_ms / 1000),
+			      .tv_nsec = (long)(when_ms % 1000) * 1000000};
 
 	if (when_ms == UINT64_MAX)
 		pthread_cond_wait(&server->locks.wake, &server->locks.mutex);
@@ -155,7 +157,8 @@ static void sleep_until(struct fuse_server *server, uint64_t when_ms)
 static void *poller_main(void *arg)
 {
 	struct fuse_server *server = arg;
-	struct control_report *report = calloc(1, sizeof(*report)); /* without it nobody is told, and waiting still works */
+	struct control_report *report = calloc(
+		1, sizeof(*report)); /* without it nobody is told, and waiting still works */
 
 	pthread_mutex_lock(&server->locks.mutex);
 	while (!server->locks.stop) {

@@ -79,7 +79,8 @@ ssize_t do_batch_forget(struct req *rq)
 
 static void top_attr(struct fuse_attr *attr)
 {
-	*attr = (struct fuse_attr){.ino = NODEID_TOP, .mode = S_IFDIR | 0555, .nlink = 2, .blksize = WIRE_PAGE};
+	*attr = (struct fuse_attr){
+		.ino = NODEID_TOP, .mode = S_IFDIR | 0555, .nlink = 2, .blksize = WIRE_PAGE};
 }
 
 /* The number that @name spells in its one canonical form, or SERVER_ROOTS_MAX */
@@ -162,7 +163,8 @@ ssize_t top_getattr(struct req *rq)
 
 ssize_t top_statfs(struct req *rq)
 {
-	struct fuse_statfs_out out = {.st = {.bsize = WIRE_PAGE, .frsize = WIRE_PAGE, .namelen = WIRE_NAME_MAX}};
+	struct fuse_statfs_out out = {
+		.st = {.bsize = WIRE_PAGE, .frsize = WIRE_PAGE, .namelen = WIRE_NAME_MAX}};
 
 	return req_reply(rq, &out, sizeof(out));
 }
@@ -193,7 +195,8 @@ static ssize_t top_list(struct req *rq, size_t entry_len)
 	max = in.size < rq->room ? in.size : rq->room;
 	for (uint64_t off = in.offset; off < SERVER_ROOTS_MAX + 2; off++) {
 		char record[sizeof(struct fuse_entry_out) + 64] = {0};
-		struct fuse_dirent dirent = {.ino = NODEID_TOP, .off = off + 1, .type = S_IFDIR >> 12};
+		struct fuse_dirent dirent = {
+			.ino = NODEID_TOP, .off = off + 1, .type = S_IFDIR >> 12};
 		char name[8] = "..";
 		size_t size;
 
@@ -219,7 +222,8 @@ static ssize_t top_list(struct req *rq, size_t entry_len)
 		size = FUSE_REC_ALIGN(entry_len + sizeof(dirent) + dirent.namelen);
 		if (used + size > max)
 			break;
-		(void)iov_copy_out(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header) + used, record, size);
+		(void)iov_copy_out(rq->request->out, rq->request->nout,
+				   sizeof(struct fuse_out_header) + used, record, size);
 		used += size;
 	}
 	return (ssize_t)used;

@@ -28,10 +28,10 @@
 
 #include "kvm/fuse/internal.h"
 
-#define TABLE_FIRST 1024u               /* buckets; doubles as nodes come */
-#define DEPTH_MAX 4096u                 /* closed directories above one another */
-#define EVICT_SCAN 64u                  /* nodes in use that an eviction passes over */
-#define EMFILE_EVICT 32u                /* descriptors given up when the process has no more */
+#define TABLE_FIRST 1024u /* buckets; doubles as nodes come */
+#define DEPTH_MAX 4096u	  /* closed directories above one another */
+#define EVICT_SCAN 64u	  /* nodes in use that an eviction passes over */
+#define EMFILE_EVICT 32u  /* descriptors given up when the process has no more */
 
 /* ---- hash tables, guarded by server->mutex ---- */
 
@@ -50,8 +50,9 @@ static uint64_t key_hash(const struct node_key *key)
 
 static bool key_equal(const struct node_key *a, const struct node_key *b)
 {
-	return a->ino == b->ino && a->dev == b->dev && a->mnt_id == b->mnt_id && a->root == b->root &&
-	       a->btime_sec == b->btime_sec && a->btime_nsec == b->btime_nsec && a->type == b->type;
+	return a->ino == b->ino && a->dev == b->dev && a->mnt_id == b->mnt_id &&
+	       a->root == b->root && a->btime_sec == b->btime_sec &&
+	       a->btime_nsec == b->btime_nsec && a->type == b->type;
 }
 
 static struct node **id_slot(struct fuse_server *server, uint64_t id)
@@ -61,7 +62,8 @@ static struct node **id_slot(struct fuse_server *server, uint64_t id)
 
 static struct node **key_slot(struct fuse_server *server, const struct node_key *key)
 {
-	return (struct node **)&server->by_key.buckets[key_hash(key) & (server->by_key.nbuckets - 1)];
+	return (struct node **)&server->by_key
+		.buckets[key_hash(key) & (server->by_key.nbuckets - 1)];
 }
 
 /* Doubles both tables; without memory they stay as they are and only get slower */
@@ -170,7 +172,8 @@ static unsigned int lru_take(struct fuse_server *server, unsigned int n, int *fd
 {
 	unsigned int count = 0, passed = 0;
 
-	for (struct node *node = server->lru_head, *next; node && count < n && passed < EVICT_SCAN; node = next) {
+	for (struct node *node = server->lru_head, *next; node && count < n && passed < EVICT_SCAN;
+	     node = next) {
 		next = node->lru_next;
 		if (node->users > 0) {
 			passed++;
@@ -317,7 +320,8 @@ int fd_stat(int fd, struct statx *stx)
 
 int name_stat(int dirfd, const char *name, struct statx *stx)
 {
-	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, stx) < 0)
+	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+		  STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, stx) < 0)
 		return -errno;
 	return 0;
 }
@@ -336,7 +340,8 @@ static struct node_key key_of(const struct root *root, const struct statx *stx)
 	return key;
 }
 
-static struct node *node_make(struct fuse_server *server, struct root *root, const struct node_key *key)
+static struct node *node_make(struct fuse_server *server, struct root *root,
+			      const struct node_key *key)
 {
 	struct node *node, **slot;
 
@@ -362,7 +367,8 @@ static struct node *node_make(struct fuse_server *server, struct root *root, con
 }
 
 /* @name is owned from now on; guarded by server->mutex */
-static void place_locked(struct fuse_server *server, struct node *node, struct node *parent, char *name)
+static void place_locked(struct fuse_server *server, struct node *node, struct node *parent,
+			 char *name)
 {
 	struct node *old = node->parent;
 
@@ -389,8 +395,8 @@ static bool is_above(const struct node *node, const struct node *dir)
 	return false;
 }
 
-int node_intern(struct fuse_server *server, struct root *root, struct node *parent, const char *name, const struct statx *stx,
-		int fd, struct node **out)
+int node_intern(struct fuse_server *server, struct root *root, struct node *parent,
+		const char *name, const struct statx *stx, int fd, struct node **out)
 {
 	struct node_key key = key_of(root, stx);
 	char *copy = name ? strdup(name) : NULL;
@@ -405,7 +411,8 @@ int node_intern(struct fuse_server *server, struct root *root, struct node *pare
 	node = root->removed ? NULL : find_key(server, &key);
 	if (!node && !root->removed) {
 		node = node_make(server, root, &key);
-		if (node && parent && (key.mnt_id != parent->key.mnt_id || key.dev != parent->key.dev)) {
+		if (node && parent &&
+		    (key.mnt_id != parent->key.mnt_id || key.dev != parent->key.dev)) {
 			node->submount = node_is(node, S_IFDIR);
 			node->foreign = !node->submount;
 		}
@@ -414,7 +421,8 @@ int node_intern(struct fuse_server *server, struct root *root, struct node *pare
 		node->nlookup++;
 		node->users++;
 		/* a root keeps no place: it is open for good */
-		if (parent && node != root->node && !(node->parent == parent && !strcmp(node->name, copy)) &&
+		if (parent && node != root->node &&
+		    !(node->parent == parent && !strcmp(node->name, copy)) &&
 		    !(node_is(node, S_IFDIR) && is_above(node, parent)))
 			place_locked(server, node, parent, take_ptr(&copy));
 		victim = install_fd(server, node, fd);
@@ -439,14 +447,16 @@ struct node *node_of(struct fuse_server *server, struct root *root, const struct
 	return node;
 }
 
-void node_set_place(struct fuse_server *server, struct node *node, struct node *parent, const char *name)
+void node_set_place(struct fuse_server *server, struct node *node, struct node *parent,
+		    const char *name)
 {
 	char *copy = name ? strdup(name) : NULL;
 
 	if (name && !copy)
 		return; /* the old name is checked when it is used */
 	pthread_mutex_lock(&server->mutex);
-	if (node == node->root->node || (parent && node_is(node, S_IFDIR) && is_above(node, parent)))
+	if (node == node->root->node ||
+	    (parent && node_is(node, S_IFDIR) && is_above(node, parent)))
 		free(copy);
 	else
 		place_locked(server, node, parent, copy);
@@ -481,7 +491,8 @@ int fd_reopen(struct fuse_server *server, int fd, int flags)
 }
 
 /* Opens @node, whose @parent is open and in use */
-static int open_child(struct fuse_server *server, struct node *node, struct node *parent, const char *name)
+static int open_child(struct fuse_server *server, struct node *node, struct node *parent,
+		      const char *name)
 {
 	struct node_key key;
 	struct statx stx;

@@ -33,7 +33,8 @@ static struct node *keep_victim(struct req *rq, struct node *dir, int dirfd, con
 }
 
 /* After an attempt to remove @name: the node has lost this name, or is in its old place still */
-static void settle_victim(struct req *rq, struct node *victim, struct node *dir, const char *name, bool gone)
+static void settle_victim(struct req *rq, struct node *victim, struct node *dir, const char *name,
+			  bool gone)
 {
 	if (!victim)
 		return;
@@ -79,13 +80,14 @@ ssize_t do_rmdir(struct req *rq)
 /* ---- RENAME ---- */
 
 struct rename {
-	struct node *from, *to;         /* in use */
-	int from_fd, to_fd;             /* borrowed from the nodes */
+	struct node *from, *to; /* in use */
+	int from_fd, to_fd;	/* borrowed from the nodes */
 	const char *old_name, *new_name;
 	uint32_t flags;
 };
 
-static int raw_rename(int from_fd, const char *old_name, int to_fd, const char *new_name, uint32_t flags)
+static int raw_rename(int from_fd, const char *old_name, int to_fd, const char *new_name,
+		      uint32_t flags)
 {
 	return renameat2(from_fd, old_name, to_fd, new_name, flags) < 0 ? -errno : 0;
 }
@@ -115,7 +117,8 @@ static int rename_with_whiteout(struct req *rq, const struct rename *ren)
 	if (r == 0) {
 		r = raw_rename(ren->from_fd, name, ren->to_fd, ren->new_name, keep);
 		if (r < 0)
-			(void)raw_rename(ren->from_fd, name, ren->from_fd, ren->old_name, RENAME_EXCHANGE);
+			(void)raw_rename(ren->from_fd, name, ren->from_fd, ren->old_name,
+					 RENAME_EXCHANGE);
 	}
 	if (r < 0)
 		(void)unlinkat(ren->from_fd, name, 0);
@@ -176,7 +179,8 @@ static ssize_t rename_from(struct req *rq, uint64_t newdir, uint32_t flags)
 		r = req_name(rq, &ren.new_name);
 	if (r < 0)
 		return r;
-	if (!req_end(rq) || (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)))
+	if (!req_end(rq) ||
+	    (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)))
 		return -EINVAL;
 	ren.to = node_acquire(rq->server, newdir, &r);
 	if (!ren.to)
@@ -188,7 +192,9 @@ static ssize_t rename_from(struct req *rq, uint64_t newdir, uint32_t flags)
 	} else {
 		ren.from_fd = node_fd(rq->server, ren.from);
 		ren.to_fd = node_fd(rq->server, ren.to);
-		r = ren.from_fd < 0 ? ren.from_fd : ren.to_fd < 0 ? ren.to_fd : rename_run(rq, &ren);
+		r = ren.from_fd < 0 ? ren.from_fd
+		    : ren.to_fd < 0 ? ren.to_fd
+				    : rename_run(rq, &ren);
 	}
 	node_release(rq->server, ren.to);
 	return r;

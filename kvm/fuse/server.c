@@ -26,18 +26,18 @@
 
 #include "kvm/fuse/internal.h"
 
-#define ARGS_ON_STACK 4672u             /* a name and a symlink's target, or a rename's two names, and more */
-#define OP_CONN (1u << 0)               /* about the connection: no node */
-#define OP_WRITE (1u << 1)              /* refused on read-only roots */
-#define OP_DATA (1u << 2)               /* file data follows the arguments, read in place */
-#define OP_SILENT (1u << 3)             /* has no answer */
+#define ARGS_ON_STACK 4672u /* a name and a symlink's target, or a rename's two names, and more */
+#define OP_CONN (1u << 0)   /* about the connection: no node */
+#define OP_WRITE (1u << 1)  /* refused on read-only roots */
+#define OP_DATA (1u << 2)   /* file data follows the arguments, read in place */
+#define OP_SILENT (1u << 3) /* has no answer */
 
 struct op {
 	const char *name;
-	req_handler *handle;            /* for a host inode */
-	req_handler *top;               /* for the synthetic directory; NULL: refused */
-	req_handler *control;           /* for the control file; NULL: refused */
-	uint32_t max;                   /* bytes of arguments */
+	req_handler *handle;  /* for a host inode */
+	req_handler *top;     /* for the synthetic directory; NULL: refused */
+	req_handler *control; /* for the control file; NULL: refused */
+	uint32_t max;	      /* bytes of arguments */
 	uint32_t flags;
 };
 
@@ -46,52 +46,71 @@ static req_handler do_init, do_destroy, do_interrupt, do_refuse, do_no_ioctl, do
 #define NAME_BYTES (WIRE_NAME_MAX + 1 + 256) /* longer ones get as far as ENAMETOOLONG */
 static const struct op ops[] = {
 	[FUSE_LOOKUP] = {"LOOKUP", do_lookup, top_lookup, NULL, 4096, 0},
-	[FUSE_FORGET] = {"FORGET", do_forget, do_forget, do_forget, sizeof(struct fuse_forget_in), OP_CONN | OP_SILENT},
-	[FUSE_GETATTR] = {"GETATTR", do_getattr, top_getattr, control_getattr, sizeof(struct fuse_getattr_in), 0},
-	[FUSE_SETATTR] = {"SETATTR", do_setattr, NULL, do_ok, sizeof(struct fuse_setattr_in), OP_WRITE},
+	[FUSE_FORGET] = {"FORGET", do_forget, do_forget, do_forget, sizeof(struct fuse_forget_in),
+			 OP_CONN | OP_SILENT},
+	[FUSE_GETATTR] = {"GETATTR", do_getattr, top_getattr, control_getattr,
+			  sizeof(struct fuse_getattr_in), 0},
+	[FUSE_SETATTR] = {"SETATTR", do_setattr, NULL, do_ok, sizeof(struct fuse_setattr_in),
+			  OP_WRITE},
 	[FUSE_READLINK] = {"READLINK", do_readlink, NULL, NULL, 0, 0},
 	[FUSE_SYMLINK] = {"SYMLINK", do_symlink, NULL, NULL, NAME_BYTES + 4096, OP_WRITE},
-	[FUSE_MKNOD] = {"MKNOD", do_mknod, NULL, NULL, sizeof(struct fuse_mknod_in) + NAME_BYTES, OP_WRITE},
-	[FUSE_MKDIR] = {"MKDIR", do_mkdir, NULL, NULL, sizeof(struct fuse_mkdir_in) + NAME_BYTES, OP_WRITE},
+	[FUSE_MKNOD] = {"MKNOD", do_mknod, NULL, NULL, sizeof(struct fuse_mknod_in) + NAME_BYTES,
+			OP_WRITE},
+	[FUSE_MKDIR] = {"MKDIR", do_mkdir, NULL, NULL, sizeof(struct fuse_mkdir_in) + NAME_BYTES,
+			OP_WRITE},
 	[FUSE_UNLINK] = {"UNLINK", do_unlink, NULL, NULL, NAME_BYTES, OP_WRITE},
 	[FUSE_RMDIR] = {"RMDIR", do_rmdir, NULL, NULL, NAME_BYTES, OP_WRITE},
-	[FUSE_RENAME] = {"RENAME", do_rename, NULL, NULL, sizeof(struct fuse_rename_in) + 2 * NAME_BYTES, OP_WRITE},
-	[FUSE_LINK] = {"LINK", do_link, NULL, NULL, sizeof(struct fuse_link_in) + NAME_BYTES, OP_WRITE},
+	[FUSE_RENAME] = {"RENAME", do_rename, NULL, NULL,
+			 sizeof(struct fuse_rename_in) + 2 * NAME_BYTES, OP_WRITE},
+	[FUSE_LINK] = {"LINK", do_link, NULL, NULL, sizeof(struct fuse_link_in) + NAME_BYTES,
+		       OP_WRITE},
 	[FUSE_OPEN] = {"OPEN", do_open, NULL, control_open, sizeof(struct fuse_open_in), 0},
 	[FUSE_READ] = {"READ", do_read, NULL, control_read, sizeof(struct fuse_read_in), 0},
-	[FUSE_WRITE] = {"WRITE", do_write, NULL, control_write, sizeof(struct fuse_write_in), OP_WRITE | OP_DATA},
+	[FUSE_WRITE] = {"WRITE", do_write, NULL, control_write, sizeof(struct fuse_write_in),
+			OP_WRITE | OP_DATA},
 	[FUSE_STATFS] = {"STATFS", do_statfs, top_statfs, top_statfs, 0, 0},
 	[FUSE_RELEASE] = {"RELEASE", do_release, NULL, do_ok, sizeof(struct fuse_release_in), 0},
 	[FUSE_FSYNC] = {"FSYNC", do_fsync, NULL, do_ok, sizeof(struct fuse_fsync_in), 0},
 	[FUSE_SETXATTR] = {"SETXATTR", do_setxattr, NULL, NULL,
 			   sizeof(struct fuse_setxattr_in) + NAME_BYTES + WIRE_XATTR_MAX, OP_WRITE},
-	[FUSE_GETXATTR] = {"GETXATTR", do_getxattr, NULL, NULL, sizeof(struct fuse_getxattr_in) + NAME_BYTES, 0},
-	[FUSE_LISTXATTR] = {"LISTXATTR", do_listxattr, NULL, NULL, sizeof(struct fuse_getxattr_in), 0},
+	[FUSE_GETXATTR] = {"GETXATTR", do_getxattr, NULL, NULL,
+			   sizeof(struct fuse_getxattr_in) + NAME_BYTES, 0},
+	[FUSE_LISTXATTR] = {"LISTXATTR", do_listxattr, NULL, NULL, sizeof(struct fuse_getxattr_in),
+			    0},
 	[FUSE_REMOVEXATTR] = {"REMOVEXATTR", do_removexattr, NULL, NULL, NAME_BYTES, OP_WRITE},
 	[FUSE_FLUSH] = {"FLUSH", do_flush, NULL, do_ok, sizeof(struct fuse_flush_in), 0},
 	[FUSE_INIT] = {"INIT", do_init, NULL, NULL, sizeof(struct fuse_init_in), OP_CONN},
 	[FUSE_OPENDIR] = {"OPENDIR", do_opendir, top_opendir, NULL, sizeof(struct fuse_open_in), 0},
 	[FUSE_READDIR] = {"READDIR", do_readdir, top_readdir, NULL, sizeof(struct fuse_read_in), 0},
-	[FUSE_RELEASEDIR] = {"RELEASEDIR", do_releasedir, top_releasedir, NULL, sizeof(struct fuse_release_in), 0},
+	[FUSE_RELEASEDIR] = {"RELEASEDIR", do_releasedir, top_releasedir, NULL,
+			     sizeof(struct fuse_release_in), 0},
 	[FUSE_FSYNCDIR] = {"FSYNCDIR", do_fsyncdir, do_ok, NULL, sizeof(struct fuse_fsync_in), 0},
 	[FUSE_GETLK] = {"GETLK", do_getlk, NULL, NULL, sizeof(struct fuse_lk_in), 0},
 	[FUSE_SETLK] = {"SETLK", do_setlk, NULL, NULL, sizeof(struct fuse_lk_in), 0},
 	[FUSE_SETLKW] = {"SETLKW", do_setlkw, NULL, NULL, sizeof(struct fuse_lk_in), 0},
-	[FUSE_ACCESS] = {"ACCESS", do_refuse, do_refuse, do_refuse, sizeof(struct fuse_access_in), 0},
-	[FUSE_CREATE] = {"CREATE", do_create, NULL, NULL, sizeof(struct fuse_create_in) + NAME_BYTES, OP_WRITE},
-	[FUSE_INTERRUPT] = {"INTERRUPT", do_interrupt, NULL, NULL, sizeof(struct fuse_interrupt_in), OP_CONN | OP_SILENT},
+	[FUSE_ACCESS] = {"ACCESS", do_refuse, do_refuse, do_refuse, sizeof(struct fuse_access_in),
+			 0},
+	[FUSE_CREATE] = {"CREATE", do_create, NULL, NULL,
+			 sizeof(struct fuse_create_in) + NAME_BYTES, OP_WRITE},
+	[FUSE_INTERRUPT] = {"INTERRUPT", do_interrupt, NULL, NULL, sizeof(struct fuse_interrupt_in),
+			    OP_CONN | OP_SILENT},
 	[FUSE_DESTROY] = {"DESTROY", do_destroy, NULL, NULL, 0, OP_CONN},
-	[FUSE_IOCTL] = {"IOCTL", do_no_ioctl, do_no_ioctl, do_no_ioctl, sizeof(struct fuse_ioctl_in), OP_DATA},
-	[FUSE_BATCH_FORGET] = {"BATCH_FORGET", do_batch_forget, do_batch_forget, do_batch_forget, 65536,
-			       OP_CONN | OP_SILENT},
-	[FUSE_FALLOCATE] = {"FALLOCATE", do_fallocate, NULL, NULL, sizeof(struct fuse_fallocate_in), OP_WRITE},
-	[FUSE_READDIRPLUS] = {"READDIRPLUS", do_readdirplus, top_readdirplus, NULL, sizeof(struct fuse_read_in), 0},
-	[FUSE_RENAME2] = {"RENAME2", do_rename2, NULL, NULL, sizeof(struct fuse_rename2_in) + 2 * NAME_BYTES, OP_WRITE},
+	[FUSE_IOCTL] = {"IOCTL", do_no_ioctl, do_no_ioctl, do_no_ioctl,
+			sizeof(struct fuse_ioctl_in), OP_DATA},
+	[FUSE_BATCH_FORGET] = {"BATCH_FORGET", do_batch_forget, do_batch_forget, do_batch_forget,
+			       65536, OP_CONN | OP_SILENT},
+	[FUSE_FALLOCATE] = {"FALLOCATE", do_fallocate, NULL, NULL, sizeof(struct fuse_fallocate_in),
+			    OP_WRITE},
+	[FUSE_READDIRPLUS] = {"READDIRPLUS", do_readdirplus, top_readdirplus, NULL,
+			      sizeof(struct fuse_read_in), 0},
+	[FUSE_RENAME2] = {"RENAME2", do_rename2, NULL, NULL,
+			  sizeof(struct fuse_rename2_in) + 2 * NAME_BYTES, OP_WRITE},
 	[FUSE_LSEEK] = {"LSEEK", do_lseek, NULL, NULL, sizeof(struct fuse_lseek_in), 0},
 	[FUSE_COPY_FILE_RANGE] = {"COPY_FILE_RANGE", do_copy_file_range, NULL, NULL,
 				  sizeof(struct fuse_copy_file_range_in), 0},
 	[FUSE_SYNCFS] = {"SYNCFS", do_syncfs, do_ok, do_ok, sizeof(struct fuse_syncfs_in), 0},
-	[FUSE_TMPFILE] = {"TMPFILE", do_tmpfile, NULL, NULL, sizeof(struct fuse_create_in) + NAME_BYTES, OP_WRITE},
+	[FUSE_TMPFILE] = {"TMPFILE", do_tmpfile, NULL, NULL,
+			  sizeof(struct fuse_create_in) + NAME_BYTES, OP_WRITE},
 	[WIRE_OP_STATX] = {"STATX", do_statx, NULL, NULL, sizeof(struct wire_statx_in), 0},
 	/*
 	 * Not here, thus ENOSYS, which the kernel remembers: POLL and BMAP (it then behaves as on a disk), SETUPMAPPING and
@@ -110,7 +129,8 @@ static size_t iov_total(const struct iovec *iov, unsigned int n)
 	return total;
 }
 
-size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data, size_t len)
+size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data,
+		    size_t len)
 {
 	size_t done = 0;
 
@@ -152,7 +172,8 @@ size_t iov_copy_in(const struct iovec *iov, unsigned int n, size_t offset, void 
 	return done;
 }
 
-static unsigned int iov_slice(const struct iovec *in, unsigned int n, size_t skip, size_t len, struct iovec *out)
+static unsigned int iov_slice(const struct iovec *in, unsigned int n, size_t skip, size_t len,
+			      struct iovec *out)
 {
 	unsigned int count = 0;
 
@@ -175,7 +196,8 @@ static unsigned int iov_slice(const struct iovec *in, unsigned int n, size_t ski
 
 unsigned int req_out_iov(const struct req *rq, size_t len, struct iovec *iov)
 {
-	return iov_slice(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header), len, iov);
+	return iov_slice(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header), len,
+			 iov);
 }
 
 unsigned int req_in_iov(const struct req *rq, size_t skip, size_t len, struct iovec *iov)
@@ -187,7 +209,8 @@ ssize_t req_reply(struct req *rq, const void *data, size_t len)
 {
 	if (len > rq->room)
 		return -EINVAL;
-	(void)iov_copy_out(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header), data, len);
+	(void)iov_copy_out(rq->request->out, rq->request->nout, sizeof(struct fuse_out_header),
+			   data, len);
 	return (ssize_t)len;
 }
 
@@ -204,12 +227,14 @@ static size_t write_header(const struct fuse_request *request, uint64_t unique, 
 	return out.len;
 }
 
-void request_finish(struct fuse_request *request, uint64_t unique, int error, const void *data, size_t len)
+void request_finish(struct fuse_request *request, uint64_t unique, int error, const void *data,
+		    size_t len)
 {
 	size_t written;
 
 	if (!error && len > 0 &&
-	    iov_copy_out(request->out, request->nout, sizeof(struct fuse_out_header), data, len) < len)
+	    iov_copy_out(request->out, request->nout, sizeof(struct fuse_out_header), data, len) <
+		    len)
 		error = -EINVAL;
 	written = write_header(request, unique, error ? error : (ssize_t)len);
 	request->complete(request, written);
@@ -255,11 +280,12 @@ bool req_end(const struct req *rq)
 
 static uint64_t init_flags(uint64_t offered)
 {
-	uint64_t wanted = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DONT_MASK |
-			  FUSE_FLOCK_LOCKS | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
-			  FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
-			  FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_SUBMOUNTS | FUSE_INIT_EXT |
-			  WIRE_INIT_NO_EXPORT_SUPPORT;
+	uint64_t wanted = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC |
+			  FUSE_BIG_WRITES | FUSE_DONT_MASK | FUSE_FLOCK_LOCKS |
+			  FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
+			  FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL | FUSE_MAX_PAGES |
+			  FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |
+			  FUSE_SUBMOUNTS | FUSE_INIT_EXT | WIRE_INIT_NO_EXPORT_SUPPORT;
 
 	return wanted & offered;
 }
@@ -277,7 +303,8 @@ static ssize_t do_init(struct req *rq)
 	if (!buf_copy(&rq->args, &in, offsetof(struct fuse_init_in, flags2)))
 		return -EINVAL;
 	if (buf_left(&rq->args) >= sizeof(in) - offsetof(struct fuse_init_in, flags2))
-		(void)buf_copy(&rq->args, &in.flags2, sizeof(in) - offsetof(struct fuse_init_in, flags2));
+		(void)buf_copy(&rq->args, &in.flags2,
+			       sizeof(in) - offsetof(struct fuse_init_in, flags2));
 	if (in.major > FUSE_KERNEL_VERSION) /* the kernel asks again with ours */
 		return req_reply(rq, &out, sizeof(out));
 	if (in.major < FUSE_KERNEL_VERSION || in.minor < WIRE_MINOR_MIN)
@@ -350,7 +377,8 @@ static ssize_t dispatch_node(struct req *rq, const struct op *op)
 
 		if (handle)
 			return handle(rq);
-		if (rq->h.opcode == WIRE_OP_STATX || rq->h.opcode == FUSE_GETXATTR || rq->h.opcode == FUSE_LISTXATTR)
+		if (rq->h.opcode == WIRE_OP_STATX || rq->h.opcode == FUSE_GETXATTR ||
+		    rq->h.opcode == FUSE_LISTXATTR)
 			return -EOPNOTSUPP;
 		return op->flags & OP_WRITE ? -EROFS : -EINVAL;
 	}
@@ -466,7 +494,8 @@ struct fuse_server *fuse_server_new(int proc_fd, unsigned int node_max, struct e
 	server->next_id = NODEID_FIRST;
 	server->next_fh = FH_FIRST;
 	pthread_mutex_init(&server->mutex, NULL);
-	if (node_tables_init(server) < 0 || handle_tables_init(server) < 0 || locks_init(server) < 0) {
+	if (node_tables_init(server) < 0 || handle_tables_init(server) < 0 ||
+	    locks_init(server) < 0) {
 		err_sys(err, ENOMEM, "file server");
 		handle_tables_release(server);
 		node_tables_release(server);
@@ -476,7 +505,8 @@ struct fuse_server *fuse_server_new(int proc_fd, unsigned int node_max, struct e
 	return server;
 }
 
-int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, uint32_t flags, struct err *err)
+int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, uint32_t flags,
+			 struct err *err)
 {
 	cleanup_free struct root *root = NULL;
 	struct node *node = NULL;
@@ -485,12 +515,14 @@ int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, ui
 	int own, r;
 
 	if (id >= SERVER_ROOTS_MAX)
-		return err_set(err, EINVAL, "export %u: the highest number is %u", id, SERVER_ROOTS_MAX - 1);
+		return err_set(err, EINVAL, "export %u: the highest number is %u", id,
+			       SERVER_ROOTS_MAX - 1);
 	r = fd_stat(fd, &stx);
 	if (r < 0)
 		return err_sys(err, -r, "export %u", id);
 	if (!S_ISDIR(stx.stx_mode) && !S_ISREG(stx.stx_mode))
-		return err_set(err, EINVAL, "export %u is neither a directory nor a regular file", id);
+		return err_set(err, EINVAL, "export %u is neither a directory nor a regular file",
+			       id);
 	root = calloc(1, sizeof(*root));
 	if (!root)
 		return err_sys(err, ENOMEM, "export %u", id);

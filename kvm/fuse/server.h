@@ -16,15 +16,17 @@
 #include "lib/err.h"
 
 #define FUSE_DEFERRED ((ssize_t)-1)
-#define FUSE_ROOT_READ_ONLY (1u << 0)   /* every write is refused with EROFS, whatever the guest believes */
-#define FUSE_ROOT_COHERENT (1u << 1)    /* host changes are seen by the next open, stat, read: zero time-outs; else 1 s */
+#define FUSE_ROOT_READ_ONLY \
+	(1u << 0) /* every write is refused with EROFS, whatever the guest believes */
+#define FUSE_ROOT_COHERENT \
+	(1u << 1) /* host changes are seen by the next open, stat, read: zero time-outs; else 1 s */
 
 struct fuse_server;
 
 struct fuse_request {
-	const struct iovec *in;         /* guest memory, readable; may change while it is read: copy once */
+	const struct iovec *in; /* guest memory, readable; may change while it is read: copy once */
 	unsigned int nin;
-	const struct iovec *out;        /* guest memory, writable */
+	const struct iovec *out; /* guest memory, writable */
 	unsigned int nout;
 	/* For FUSE_DEFERRED: called exactly once from any thread with the bytes written; then the request may be freed */
 	void (*complete)(struct fuse_request *request, size_t written);
@@ -45,7 +47,8 @@ void fuse_server_free(struct fuse_server *server);
  * @fd:		Detached mount (directory or regular file), owned by the server on success
  * Return: 0, -EEXIST, -EINVAL (id out of range, or not a directory or file) or -errno; any thread, at any time
  */
-int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, uint32_t flags, struct err *err);
+int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, uint32_t flags,
+			 struct err *err);
 /** fuse_server_remove_root() - Requests below it get ESTALE from now on; its descriptors are closed as they are forgotten */
 int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct err *err);
 

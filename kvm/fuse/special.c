@@ -44,9 +44,11 @@ int special_xattr_name(const char *name, char *out)
 
 	if (starts_with(name, PREFIX))
 		return -EPERM;
-	if (starts_with(name, "trusted.") || (starts_with(name, "security.") && strcmp(name, KEEP_CAPABILITY) != 0))
+	if (starts_with(name, "trusted.") ||
+	    (starts_with(name, "security.") && strcmp(name, KEEP_CAPABILITY) != 0))
 		n = snprintf(out, WIRE_NAME_MAX + 1, PREFIX "%s", name);
-	else if (starts_with(name, "user.") || !strcmp(name, KEEP_CAPABILITY) || starts_with(name, "system.posix_acl_"))
+	else if (starts_with(name, "user.") || !strcmp(name, KEEP_CAPABILITY) ||
+		 starts_with(name, "system.posix_acl_"))
 		n = snprintf(out, WIRE_NAME_MAX + 1, "%s", name);
 	else
 		return -EOPNOTSUPP;
@@ -61,7 +63,8 @@ const char *special_xattr_guest_name(const char *name)
 			return name;
 		return NULL;
 	}
-	if (starts_with(name, "user.") || !strcmp(name, KEEP_CAPABILITY) || starts_with(name, "system.posix_acl_"))
+	if (starts_with(name, "user.") || !strcmp(name, KEEP_CAPABILITY) ||
+	    starts_with(name, "system.posix_acl_"))
 		return name;
 	return NULL;
 }
@@ -76,8 +79,8 @@ int special_read(int fd, struct special *out)
 	if (n <= 0)
 		return 0;
 	value[n] = 0;
-	if (sscanf(value, "%c %u:%u%c", &type, &out->major, &out->minor, &end) != 3 || (type != 'c' && type != 'b') ||
-	    out->major > 0xfff || out->minor > 0xfffff)
+	if (sscanf(value, "%c %u:%u%c", &type, &out->major, &out->minor, &end) != 3 ||
+	    (type != 'c' && type != 'b') || out->major > 0xfff || out->minor > 0xfffff)
 		return 0;
 	out->type = type == 'c' ? S_IFCHR : S_IFBLK;
 	return 1;
@@ -86,7 +89,8 @@ int special_read(int fd, struct special *out)
 static int write_node_xattr(int fd, const struct special *special)
 {
 	char value[32];
-	int n = snprintf(value, sizeof(value), "%c %u:%u", special->type == S_IFCHR ? 'c' : 'b', special->major, special->minor);
+	int n = snprintf(value, sizeof(value), "%c %u:%u", special->type == S_IFCHR ? 'c' : 'b',
+			 special->major, special->minor);
 
 	if (fsetxattr(fd, NODE_XATTR, value, (size_t)n, XATTR_CREATE) < 0)
 		return errno == EOPNOTSUPP ? -EPERM : -errno;
@@ -96,7 +100,8 @@ static int write_node_xattr(int fd, const struct special *special)
 /* For file systems without O_TMPFILE: the name exists for a moment as a plain file that nobody may open */
 static int make_named(int dirfd, const char *name, mode_t mode, const struct special *special)
 {
-	cleanup_close int fd = openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
+	cleanup_close int fd = openat(
+		dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
 	int r;
 
 	if (fd < 0)
@@ -107,7 +112,8 @@ static int make_named(int dirfd, const char *name, mode_t mode, const struct spe
 	return r;
 }
 
-int special_make(struct fuse_server *server, int dirfd, const char *name, mode_t mode, const struct special *special)
+int special_make(struct fuse_server *server, int dirfd, const char *name, mode_t mode,
+		 const struct special *special)
 {
 	char path[16];
 	cleanup_close int fd = fd_open(server, dirfd, ".", O_TMPFILE | O_RDWR, mode & 07777);

@@ -52,8 +52,8 @@ _Static_assert(sizeof(struct wire_statx_out) == 288, "fuse_statx_out");
 /* FUSE_OPEN_OUT flag (7.42 and older): reads are a stream, the kernel takes no position lock */
 #define WIRE_NAME_MAX 255u
 #define WIRE_PAGE 4096u
-#define WIRE_PAGES_MAX 256u                             /* pages of one READ or WRITE */
-#define WIRE_IO_MAX (WIRE_PAGES_MAX * WIRE_PAGE)        /* bytes of one READ or WRITE */
-#define WIRE_XATTR_MAX 65536u                           /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
+#define WIRE_PAGES_MAX 256u			 /* pages of one READ or WRITE */
+#define WIRE_IO_MAX (WIRE_PAGES_MAX * WIRE_PAGE) /* bytes of one READ or WRITE */
+#define WIRE_XATTR_MAX 65536u			 /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
 
 #endif

@@ -36,7 +36,9 @@ static int clear_setgid(struct req *rq, int fd, const char *path)
 
 	if (r < 0 || !(stx.stx_mode & S_ISGID))
 		return r;
-	return fchmodat(rq->server->proc_fd, path, stx.stx_mode & 07777 & ~(mode_t)S_ISGID, 0) < 0 ? -errno : 0;
+	return fchmodat(rq->server->proc_fd, path, stx.stx_mode & 07777 & ~(mode_t)S_ISGID, 0) < 0
+		       ? -errno
+		       : 0;
 }
 
 ssize_t do_setxattr(struct req *rq)

@@ -38,13 +38,13 @@
 
 #define FS_TAG_MAX 36
 #define FS_QUEUE_SIZE 1024
-#define FS_QUEUES 2                     /* hiprio and one of requests */
+#define FS_QUEUES 2 /* hiprio and one of requests */
 #define FS_IN_FLIGHT_MAX (FS_QUEUE_SIZE * FS_QUEUES)
 #define FS_WORKERS_MAX 8
 #define FS_STACK_BYTES (256u << 10)
-#define FS_STOP UINT32_MAX              /* epoll data of stop_fd; others are queue numbers */
+#define FS_STOP UINT32_MAX /* epoll data of stop_fd; others are queue numbers */
 
-struct fs_config {                      /* struct virtio_fs_config, §5.11.4 */
+struct fs_config { /* struct virtio_fs_config, §5.11.4 */
 	char tag[FS_TAG_MAX];
 	uint32_t num_request_queues;
 } __attribute__((packed));
@@ -53,26 +53,26 @@ struct fs;
 
 /* One request on its way; freed when its chain is pushed */
 struct fs_request {
-	struct fuse_request fuse;       /* first: container_of */
+	struct fuse_request fuse; /* first: container_of */
 	struct fs *fs;
 	struct fs_request *prev, *next; /* all in flight, guarded by fs->mutex */
 	uint16_t queue, head;
-	struct iovec iov[];             /* nin, then nout */
+	struct iovec iov[]; /* nin, then nout */
 };
 
 struct fs {
 	struct virtio_dev dev;
-	struct fuse_server *server;     /* borrowed */
+	struct fuse_server *server; /* borrowed */
 	struct fs_config config;
-	pthread_mutex_t mutex;          /* guards the queues and all below */
+	pthread_mutex_t mutex; /* guards the queues and all below */
 	pthread_t workers[FS_WORKERS_MAX];
 	unsigned int nworkers, nidle;
-	int epoll_fd, stop_fd;          /* owned; -1 while stopped */
-	bool stopping;                  /* nothing may touch the queues any more */
+	int epoll_fd, stop_fd; /* owned; -1 while stopped */
+	bool stopping;	       /* nothing may touch the queues any more */
 	bool broken;
 	struct fs_request *in_flight;
 	unsigned int nin_flight;
-	struct virtq_chain chain;       /* scratch for virtq_pop(), guarded by mutex: 16 KiB */
+	struct virtq_chain chain; /* scratch for virtq_pop(), guarded by mutex: 16 KiB */
 };
 
 static struct fs *fs_of(struct virtio_dev *dev)
@@ -136,7 +136,8 @@ static struct fs_request *request_pop(struct fs *fs, uint16_t index)
 		virtio_dev_broken(&fs->dev, r < 0 ? "broken ring" : "out of memory");
 		return NULL;
 	}
-	*request = (struct fs_request){.fs = fs, .queue = index, .head = chain->head, .next = fs->in_flight};
+	*request = (struct fs_request){
+		.fs = fs, .queue = index, .head = chain->head, .next = fs->in_flight};
 	memcpy(request->iov, chain->iov, n * sizeof(struct iovec));
 	request->fuse.in = request->iov;
 	request->fuse.nin = chain->nread;
@@ -185,7 +186,8 @@ static void serve_queue(struct fs *fs, uint16_t index)
 		if (!request) {
 			/* ask for kicks before the last look, or one could be missed */
 			if (fs->stopping || fs->broken || !fs->dev.queues[index].enabled ||
-			    fs->nin_flight >= FS_IN_FLIGHT_MAX || !virtq_want_kicks(&fs->dev.queues[index], true))
+			    fs->nin_flight >= FS_IN_FLIGHT_MAX ||
+			    !virtq_want_kicks(&fs->dev.queues[index], true))
 				return;
 			continue;
 		}
@@ -229,7 +231,8 @@ static void *worker_main(void *arg)
 static int watch(struct fs *fs, int fd, uint32_t what)
 {
 	/* stop_fd is level-triggered: it wakes all; a kick wakes one */
-	struct epoll_event event = {.events = EPOLLIN | (what == FS_STOP ? 0 : (uint32_t)EPOLLET), .data.u32 = what};
+	struct epoll_event event = {.events = EPOLLIN | (what == FS_STOP ? 0 : (uint32_t)EPOLLET),
+				    .data.u32 = what};
 
 	return epoll_ctl(fs->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -321,7 +324,8 @@ struct virtio_dev *virtio_fs_new(const char *tag, struct fuse_server *server, st
 	struct fs *fs;
 
 	if (len == 0 || len > FS_TAG_MAX) {
-		err_set(err, EINVAL, "virtio-fs: tag '%s' is not 1 to %d bytes long", tag, FS_TAG_MAX);
+		err_set(err, EINVAL, "virtio-fs: tag '%s' is not 1 to %d bytes long", tag,
+			FS_TAG_MAX);
 		return NULL;
 	}
 	fs = calloc(1, sizeof(*fs));

@@ -30,10 +30,11 @@
 struct virtio_dev;
 
 struct virtio_ops {
-	const char *name;               /* "virtio-fs": logs and thread names */
-	uint32_t id;                    /* VIRTIO_ID_* of <linux/virtio_ids.h> */
-	uint16_t nqueues, queue_max;    /* ≤ VIRTIO_QUEUES_MAX, ≤ VIRTQ_SIZE_MAX */
-	uint64_t features;              /* device-specific bits offered; the transport adds its own and rejects others */
+	const char *name;	     /* "virtio-fs": logs and thread names */
+	uint32_t id;		     /* VIRTIO_ID_* of <linux/virtio_ids.h> */
+	uint16_t nqueues, queue_max; /* ≤ VIRTIO_QUEUES_MAX, ≤ VIRTQ_SIZE_MAX */
+	uint64_t
+		features; /* device-specific bits offered; the transport adds its own and rejects others */
 	uint32_t config_len;
 	/* Copies config space bytes [off, off + len) to @buf; the transport has checked them against config_len */
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *buf, uint32_t len);
@@ -47,10 +48,10 @@ struct virtio_ops {
 
 struct virtio_dev {
 	const struct virtio_ops *ops;
-	const struct gmem *mem;                         /* borrowed; set by the transport before activate() */
-	struct virtq queues[VIRTIO_QUEUES_MAX];         /* kick_fd and registers set by the transport */
-	uint64_t features;                              /* acknowledged by the driver */
-	void *transport;                                /* the transport's own */
+	const struct gmem *mem; /* borrowed; set by the transport before activate() */
+	struct virtq queues[VIRTIO_QUEUES_MAX]; /* kick_fd and registers set by the transport */
+	uint64_t features;			/* acknowledged by the driver */
+	void *transport;			/* the transport's own */
 	/* set by the transport: raise the queue interrupt / the configuration interrupt; any thread */
 	void (*interrupt)(struct virtio_dev *dev, bool config_changed);
 	/* set by the transport: DEVICE_NEEDS_RESET and a configuration interrupt (§2.1.2); any thread */
@@ -85,7 +86,8 @@ struct virtio_dev *virtio_console_new(int fd, struct err *err);
  *		callee's to own whatever it returns; Return: 0 to accept, else the guest sees a reset. Runs on the device's
  *		thread and must not wait.
  */
-struct virtio_dev *virtio_vsock_new(uint32_t guest_cid, int (*on_accept)(void *arg, uint32_t port, int fd), void *arg,
+struct virtio_dev *virtio_vsock_new(uint32_t guest_cid,
+				    int (*on_accept)(void *arg, uint32_t port, int fd), void *arg,
 				    struct err *err);
 /**
  * virtio_vsock_connect() - Connect @fd to guest port @port

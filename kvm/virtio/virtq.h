@@ -17,26 +17,28 @@
 #include "kvm/gmem.h"
 
 #define VIRTQ_SIZE_MAX 1024
-#define VIRTQ_CHAIN_MAX 1024                    /* descriptors of one chain */
-#define VIRTQ_CHAIN_BYTES_MAX (16u << 20)       /* bytes of one chain */
+#define VIRTQ_CHAIN_MAX 1024		  /* descriptors of one chain */
+#define VIRTQ_CHAIN_BYTES_MAX (16u << 20) /* bytes of one chain */
 
 struct virtq_chain {
-	uint16_t head;                          /* for virtq_push() */
-	uint16_t nread, nwrite;                 /* iov[0..nread) is for reading, iov[nread..nread+nwrite) for writing */
+	uint16_t head; /* for virtq_push() */
+	uint16_t nread,
+		nwrite; /* iov[0..nread) is for reading, iov[nread..nread+nwrite) for writing */
 	uint32_t read_bytes, write_bytes;
-	struct iovec iov[VIRTQ_CHAIN_MAX];      /* into guest memory; lengths never 0 */
+	struct iovec iov[VIRTQ_CHAIN_MAX]; /* into guest memory; lengths never 0 */
 };
 
 struct virtq {
-	const struct gmem *mem;                 /* borrowed */
-	uint16_t index;                         /* of this queue in its device */
-	uint16_t size;                          /* power of two, ≤ VIRTQ_SIZE_MAX; 0: never set up */
+	const struct gmem *mem; /* borrowed */
+	uint16_t index;		/* of this queue in its device */
+	uint16_t size;		/* power of two, ≤ VIRTQ_SIZE_MAX; 0: never set up */
 	bool enabled;
-	bool event_idx;                         /* VIRTIO_F_EVENT_IDX was negotiated */
+	bool event_idx; /* VIRTIO_F_EVENT_IDX was negotiated */
 	gpa_t desc, avail, used;
 	uint16_t next_avail, next_used, signalled_used;
-	int kick_fd;                            /* eventfd, readable when the driver kicked; owned by the transport */
-	void *desc_area, *avail_area, *used_area; /* set by virtq_setup(), into guest memory; only for virtq.c */
+	int kick_fd; /* eventfd, readable when the driver kicked; owned by the transport */
+	void *desc_area, *avail_area,
+		*used_area; /* set by virtq_setup(), into guest memory; only for virtq.c */
 };
 
 /**

@@ -17,7 +17,7 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 @test "config: missing bundle, missing file" {
 	rm "$BUNDLE/config.json"
 	refused 'JSON specification file config.json not found'
-	fails 1 "caisson create failed: bundle '/no/bundle': does not exist" create --bundle /no/bundle c1
+	fails 1 "caisson create failed: bundle '/no/bundle': missing" create --bundle /no/bundle c1
 }
 
 @test "config: a bundle whose path cannot be kept in state.json" {
@@ -68,7 +68,7 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 		.process.env += ["X"]|config.json: process.env[2]: not of the form NAME=VALUE
 		.process.user.uid = -1|config.json: process.user.uid: -1 is out of range
 		.root = null|config.json: root: is missing
-		.root.path = "nothing"|invalid rootfs: 'nothing': does not exist
+		.root.path = "nothing"|invalid rootfs: 'nothing': missing
 		.root.path = "config.json"|invalid rootfs: 'config.json' is no folder
 		.ociVersion = "2.0.0"|config.json: ociVersion: '2.0.0' is not a version that is supported (1.x)
 		.linux.namespaces += [{type: "pid"}]|config.json: linux.namespaces[6].type: 'pid' is given twice

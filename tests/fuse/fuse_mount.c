@@ -55,7 +55,8 @@ struct job {
 static void send_answer(struct job *job, size_t len)
 {
 	/* ENOENT: the kernel has given up on the request */
-	if (len > 0 && write(dev_fd, job->out_buffer, len) < 0 && errno != ENOENT && errno != ENODEV)
+	if (len > 0 && write(dev_fd, job->out_buffer, len) < 0 && errno != ENOENT &&
+	    errno != ENODEV)
 		fprintf(stderr, "fuse_mount: answer of %zu bytes: %s\n", len, strerror(errno));
 }
 
@@ -80,12 +81,14 @@ static struct job *job_new(void)
 
 	job->in_buffer = malloc(BUFFER);
 	job->out_buffer = malloc(BUFFER);
-	job->request = (struct fuse_request){.in = job->in, .out = job->out, .complete = on_complete};
+	job->request = (struct fuse_request){
+		.in = job->in, .out = job->out, .complete = on_complete};
 	return job;
 }
 
 /* Cuts the buffers at odd places, as a driver might */
-static unsigned int cut(struct iovec *iov, char *buffer, size_t len, const size_t *parts, unsigned int nparts)
+static unsigned int cut(struct iovec *iov, char *buffer, size_t len, const size_t *parts,
+			unsigned int nparts)
 {
 	unsigned int n = 0;
 
@@ -106,7 +109,8 @@ static bool drop_it(const struct fuse_in_header *header)
 
 	if (header->opcode == FUSE_READ && header->nodeid == 2)
 		agent_read = header->unique;
-	return header->opcode == FUSE_INTERRUPT && ((const struct fuse_interrupt_in *)(header + 1))->unique != agent_read;
+	return header->opcode == FUSE_INTERRUPT &&
+	       ((const struct fuse_interrupt_in *)(header + 1))->unique != agent_read;
 }
 
 static void *worker(void *arg)
@@ -124,7 +128,8 @@ static void *worker(void *arg)
 		if (drop_it((struct fuse_in_header *)job->in_buffer))
 			continue;
 		job->request.nin = cut(job->in, job->in_buffer, (size_t)n, (size_t[]){40, 17}, 2);
-		job->request.nout = cut(job->out, job->out_buffer, BUFFER, (size_t[]){16, 5, 4096}, 3);
+		job->request.nout = cut(job->out, job->out_buffer, BUFFER, (size_t[]){16, 5, 4096},
+					3);
 		n = fuse_server_handle(server, &job->request);
 		if (n == FUSE_DEFERRED) {
 			job = job_new();
@@ -147,18 +152,22 @@ static void write_text(const char *path, const char *text)
 
 static int detached(const char *dir, bool read_only)
 {
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (read_only ? MOUNT_ATTR_RDONLY : 0)};
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
+					      (read_only ? MOUNT_ATTR_RDONLY : 0)};
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
+			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
-	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+			      sizeof(attr)) < 0)
 		die(dir);
 	return fd;
 }
 
 static void drop_capabilities(void)
 {
-	const uint32_t keep = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_CHOWN | 1u << CAP_FOWNER |
-			      1u << CAP_FSETID | 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_SETFCAP;
+	const uint32_t keep = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_CHOWN |
+			      1u << CAP_FOWNER | 1u << CAP_FSETID | 1u << CAP_SETUID |
+			      1u << CAP_SETGID | 1u << CAP_SETFCAP;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{.effective = keep, .permitted = keep}};
 
@@ -179,7 +188,8 @@ static void serve(int ready, int go, const int *roots, const uint32_t *flags, un
 	char c = 0;
 
 	/* ThreadSanitizer has a thread of its own, with which there is no unshare */
-	if ((!getenv("NO_USERNS") && unshare(CLONE_NEWUSER) < 0) || write(ready, &c, 1) != 1 || read(go, &c, 1) != 1)
+	if ((!getenv("NO_USERNS") && unshare(CLONE_NEWUSER) < 0) || write(ready, &c, 1) != 1 ||
+	    read(go, &c, 1) != 1)
 		die("user namespace");
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		die("setresuid");
@@ -238,7 +248,8 @@ static void start_agent(const char *mountpoint)
 {
 	agent = fork();
 	if (agent == 0) {
-		int top = open(mountpoint, O_RDONLY | O_DIRECTORY), proc = open("/proc", O_PATH | O_DIRECTORY);
+		int top = open(mountpoint, O_RDONLY | O_DIRECTORY),
+		    proc = open("/proc", O_PATH | O_DIRECTORY);
 		struct err err = {0};
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -265,20 +276,25 @@ int main(int argc, char **argv)
 	pid_t pid, child;
 
 	for (i = 2; i < argc && strcmp(argv[i], "--") != 0 && nroots < 16; i++, nroots++) {
-		bool ro = strstr(argv[i], ":ro"), mount_ro = strstr(argv[i], ":mountro"), coherent = strstr(argv[i], ":coherent");
+		bool ro = strstr(argv[i], ":ro"), mount_ro = strstr(argv[i], ":mountro"),
+		     coherent = strstr(argv[i], ":coherent");
 
-		flags[nroots] = (ro ? FUSE_ROOT_READ_ONLY : 0) | (coherent ? FUSE_ROOT_COHERENT : 0);
+		flags[nroots] = (ro ? FUSE_ROOT_READ_ONLY : 0) |
+				(coherent ? FUSE_ROOT_COHERENT : 0);
 		argv[i][strcspn(argv[i], ":")] = 0;
 		roots[nroots] = detached(argv[i], mount_ro);
 	}
 	if (nroots == 0 || i + 1 >= argc) {
-		fprintf(stderr, "usage: fuse_mount MOUNTPOINT DIR[:ro][:coherent]... -- PROGRAM [ARGUMENT...]\n");
+		fprintf(stderr, "usage: fuse_mount MOUNTPOINT DIR[:ro][:coherent]... -- PROGRAM "
+				"[ARGUMENT...]\n");
 		return 2;
 	}
 	dev_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (dev_fd < 0)
 		die("/dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", dev_fd);
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
+		 dev_fd);
 	if (mount("caisson", argv[1], "fuse.caisson", 0, options) < 0)
 		die(argv[1]);
 	pid = start_server(roots, flags, nroots);
@@ -301,5 +317,7 @@ int main(int argc, char **argv)
 	waitpid(pid, &server_status, 0);
 	if (server_status != 0)
 		fprintf(stderr, "fuse_mount: the server ended with status %#x\n", server_status);
-	return server_status ? 125 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return server_status	   ? 125
+	       : WIFEXITED(status) ? WEXITSTATUS(status)
+				   : 128 + WTERMSIG(status);
 }

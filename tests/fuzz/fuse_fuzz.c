@@ -16,7 +16,7 @@
 
 #include "kvm/fuse/internal.h"
 
-#define KNOWN 8u        /* nodes and handles remembered */
+#define KNOWN 8u /* nodes and handles remembered */
 #define ROOM 4096u
 #define DEFERRED_MAX 64u
 
@@ -62,15 +62,17 @@ static int make_directory(void)
 	if (fd >= 0)
 		close(fd);
 	(void)mkdirat(dir, "d", 0700);
-	(void)symlinkat("a", dir, "s");
+	(void)!symlinkat("a", dir, "s");
 	return dir;
 }
 
 static void remember(const struct fuse_in_header *h, const struct job *job, ssize_t n)
 {
-	const struct fuse_entry_out *entry = (const void *)(job->out_bytes + sizeof(struct fuse_out_header));
-	bool makes_entry = h->opcode == FUSE_LOOKUP || h->opcode == FUSE_CREATE || h->opcode == FUSE_MKDIR ||
-			   h->opcode == FUSE_MKNOD || h->opcode == FUSE_TMPFILE || h->opcode == FUSE_SYMLINK;
+	const struct fuse_entry_out *entry = (const void *)(job->out_bytes +
+							    sizeof(struct fuse_out_header));
+	bool makes_entry = h->opcode == FUSE_LOOKUP || h->opcode == FUSE_CREATE ||
+			   h->opcode == FUSE_MKDIR || h->opcode == FUSE_MKNOD ||
+			   h->opcode == FUSE_TMPFILE || h->opcode == FUSE_SYMLINK;
 	uint64_t value;
 
 	if (makes_entry && (size_t)n >= sizeof(struct fuse_out_header) + sizeof(*entry)) {
@@ -79,11 +81,13 @@ static void remember(const struct fuse_in_header *h, const struct job *job, ssiz
 		if (h->opcode == FUSE_CREATE || h->opcode == FUSE_TMPFILE)
 			memcpy(&handles[nhandles++ % KNOWN], entry + 1, sizeof(value));
 	}
-	if ((h->opcode == FUSE_OPEN || h->opcode == FUSE_OPENDIR) && (size_t)n >= sizeof(struct fuse_out_header) + 16)
+	if ((h->opcode == FUSE_OPEN || h->opcode == FUSE_OPENDIR) &&
+	    (size_t)n >= sizeof(struct fuse_out_header) + 16)
 		memcpy(&handles[nhandles++ % KNOWN], entry, sizeof(value));
 }
 
-static void run(struct fuse_server *server, const struct fuse_in_header *h, const uint8_t *args, size_t len, size_t room)
+static void run(struct fuse_server *server, const struct fuse_in_header *h, const uint8_t *args,
+		size_t len, size_t room)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	ssize_t n;
@@ -92,7 +96,8 @@ static void run(struct fuse_server *server, const struct fuse_in_header *h, cons
 	memcpy(job->in_bytes + sizeof(*h), args, len);
 	job->in = (struct iovec){job->in_bytes, sizeof(*h) + len};
 	job->out = (struct iovec){job->out_bytes, room};
-	job->request = (struct fuse_request){.in = &job->in, .nin = 1, .out = &job->out, .nout = 1, .complete = on_complete};
+	job->request = (struct fuse_request){
+		.in = &job->in, .nin = 1, .out = &job->out, .nout = 1, .complete = on_complete};
 	n = fuse_server_handle(server, &job->request);
 	if (n == FUSE_DEFERRED)
 		return;
@@ -106,12 +111,16 @@ static void run(struct fuse_server *server, const struct fuse_in_header *h, cons
 /* Many arguments begin with a handle or another node: mostly, give them a real one */
 static void put_known(uint32_t opcode, uint8_t choice, uint8_t *args, size_t len)
 {
-	static const uint64_t by_handle = 1ull << FUSE_READ | 1ull << FUSE_WRITE | 1ull << FUSE_RELEASE | 1ull << FUSE_FSYNC |
-					  1ull << FUSE_FLUSH | 1ull << FUSE_READDIR | 1ull << FUSE_READDIRPLUS |
-					  1ull << FUSE_RELEASEDIR | 1ull << FUSE_FSYNCDIR | 1ull << FUSE_GETLK |
-					  1ull << FUSE_SETLK | 1ull << FUSE_SETLKW | 1ull << FUSE_FALLOCATE |
-					  1ull << FUSE_LSEEK | 1ull << FUSE_COPY_FILE_RANGE;
-	static const uint64_t by_node = 1ull << FUSE_RENAME | 1ull << FUSE_RENAME2 | 1ull << FUSE_LINK;
+	static const uint64_t by_handle = 1ull << FUSE_READ | 1ull << FUSE_WRITE |
+					  1ull << FUSE_RELEASE | 1ull << FUSE_FSYNC |
+					  1ull << FUSE_FLUSH | 1ull << FUSE_READDIR |
+					  1ull << FUSE_READDIRPLUS | 1ull << FUSE_RELEASEDIR |
+					  1ull << FUSE_FSYNCDIR | 1ull << FUSE_GETLK |
+					  1ull << FUSE_SETLK | 1ull << FUSE_SETLKW |
+					  1ull << FUSE_FALLOCATE | 1ull << FUSE_LSEEK |
+					  1ull << FUSE_COPY_FILE_RANGE;
+	static const uint64_t by_node = 1ull << FUSE_RENAME | 1ull << FUSE_RENAME2 |
+					1ull << FUSE_LINK;
 
 	if (choice >= 0xc0 || len < 8)
 		return;
@@ -127,19 +136,23 @@ static void init(struct fuse_server *server)
 	struct fuse_in_header h = {.opcode = FUSE_INIT, .len = sizeof(h) + sizeof(in)};
 
 	run(server, &h, (const uint8_t *)&in, sizeof(in), ROOM);
-	h = (struct fuse_in_header){.opcode = FUSE_LOOKUP, .nodeid = NODEID_TOP, .len = sizeof(h) + 2};
+	h = (struct fuse_in_header){
+		.opcode = FUSE_LOOKUP, .nodeid = NODEID_TOP, .len = sizeof(h) + 2};
 	run(server, &h, (const uint8_t *)"0", 2, ROOM);
-	h = (struct fuse_in_header){.opcode = FUSE_LOOKUP, .nodeid = nodes[0], .len = sizeof(h) + 2};
+	h = (struct fuse_in_header){
+		.opcode = FUSE_LOOKUP, .nodeid = nodes[0], .len = sizeof(h) + 2};
 	run(server, &h, (const uint8_t *)"a", 2, ROOM);
 	h.opcode = FUSE_OPEN;
 	h.nodeid = nodes[1];
 	h.len = sizeof(h) + sizeof(struct fuse_open_in);
-	run(server, &h, (const uint8_t *)&(struct fuse_open_in){.flags = O_RDWR}, sizeof(struct fuse_open_in), ROOM);
+	run(server, &h, (const uint8_t *)&(struct fuse_open_in){.flags = O_RDWR},
+	    sizeof(struct fuse_open_in), ROOM);
 }
 
 static void run_input(const uint8_t *data, size_t size)
 {
-	int dir = make_directory(), proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int dir = make_directory(),
+	    proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct fuse_server *server = fuse_server_new(proc_fd, 64, NULL);
 	unsigned int count = 0;
 
@@ -150,8 +163,12 @@ static void run_input(const uint8_t *data, size_t size)
 		abort();
 	init(server);
 	while (size >= 6 && count++ < DEFERRED_MAX) {
-		struct fuse_in_header h = {.opcode = data[0] % 56, .unique = count, .uid = geteuid(), .gid = getegid()};
-		size_t len = data[3] | (size_t)(data[4] & 3) << 8, room = data[5] & 0x80 ? data[5] & 0x7f : ROOM;
+		struct fuse_in_header h = {.opcode = data[0] % 56,
+					   .unique = count,
+					   .uid = geteuid(),
+					   .gid = getegid()};
+		size_t len = data[3] | (size_t)(data[4] & 3) << 8,
+		       room = data[5] & 0x80 ? data[5] & 0x7f : ROOM;
 		uint8_t args[1024];
 
 		if (h.opcode == FUSE_SYNCFS) /* slow, and nothing to find */

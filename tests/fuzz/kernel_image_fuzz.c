@@ -51,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(file, data + 1, size - 1);
 	mend(file, size - 1, data[0]);
 	config.kernel_fd = memfd_create("image", MFD_CLOEXEC);
-	if (config.kernel_fd < 0 || write(config.kernel_fd, file, size - 1) != (ssize_t)(size - 1) ||
+	if (config.kernel_fd < 0 ||
+	    write(config.kernel_fd, file, size - 1) != (ssize_t)(size - 1) ||
 	    gmem_init(&mem, VMM_MEMORY_MIN, &err) < 0)
 		abort();
 	if (data[0] & 4)

@@ -92,7 +92,8 @@ static int run_test(const char *top, size_t i)
 	if (pid == 0) {
 		close(skipped[0]);
 		umask(022);
-		if (chdir(top) < 0 || (remove_tree(AT_FDCWD, tests[i].name), mkdir(tests[i].name, 0755)) < 0 ||
+		if (chdir(top) < 0 ||
+		    (remove_tree(AT_FDCWD, tests[i].name), mkdir(tests[i].name, 0755)) < 0 ||
 		    chdir(tests[i].name) < 0) {
 			printf("# %s/%s: %s\n", top, tests[i].name, strerror(errno));
 			_exit(1);
@@ -112,7 +113,8 @@ static int run_test(const char *top, size_t i)
 	if (n > 0)
 		printf("ok %zu - %s # SKIP %s\n", i + 1, tests[i].name, reason);
 	else
-		printf("%s %zu - %s (%.1f s)\n", status == 0 ? "ok" : "not ok", i + 1, tests[i].name, seconds() - start);
+		printf("%s %zu - %s (%.1f s)\n", status == 0 ? "ok" : "not ok", i + 1,
+		       tests[i].name, seconds() - start);
 	fflush(stdout);
 	return status != 0;
 }
@@ -123,15 +125,21 @@ static void make_kept(void)
 {
 	umask(0);
 	CHECK(mkdir("kept", 0755) == 0 && chdir("kept") == 0);
-	CHECK(put("plain", "plain content") == 0 && chmod("plain", 0640) == 0 && chown("plain", USER, GROUP) == 0);
-	CHECK(mkdir("dir", 02775) == 0 && chmod("dir", 02775) == 0 && link("plain", "dir/hard") == 0);
+	CHECK(put("plain", "plain content") == 0 && chmod("plain", 0640) == 0 &&
+	      chown("plain", USER, GROUP) == 0);
+	CHECK(mkdir("dir", 02775) == 0 && chmod("dir", 02775) == 0 &&
+	      link("plain", "dir/hard") == 0);
 	CHECK(symlink("../plain", "dir/soft") == 0 && mkfifo("fifo", 0600) == 0);
-	CHECK(mknod("chr", S_IFCHR | 0666, makedev(1, 3)) == 0 && mknod("blk", S_IFBLK | 0600, makedev(8, 1)) == 0);
+	CHECK(mknod("chr", S_IFCHR | 0666, makedev(1, 3)) == 0 &&
+	      mknod("blk", S_IFBLK | 0600, makedev(8, 1)) == 0);
 	CHECK(mknod("white", S_IFCHR, 0) == 0);
-	CHECK(setxattr("plain", "user.kept", "yes", 3, 0) == 0 && setxattr("plain", "trusted.kept", "T", 1, 0) == 0);
-	CHECK(truncate("dir", 0) < 0 && put("sparse", "") == 0 && truncate("sparse", (off_t)5 << 30) == 0);
+	CHECK(setxattr("plain", "user.kept", "yes", 3, 0) == 0 &&
+	      setxattr("plain", "trusted.kept", "T", 1, 0) == 0);
+	CHECK(truncate("dir", 0) < 0 && put("sparse", "") == 0 &&
+	      truncate("sparse", (off_t)5 << 30) == 0);
 	CHECK(copy_self("prog", 0755) == 0);
-	struct vfs_cap_data cap = {.magic_etc = VFS_CAP_REVISION_2, .data[0].permitted = 1u << CAP_SYS_CHROOT};
+	struct vfs_cap_data cap = {.magic_etc = VFS_CAP_REVISION_2,
+				   .data[0].permitted = 1u << CAP_SYS_CHROOT};
 	struct timespec times[2] = {{1111111111, 111111111}, {2222222222, 222222222}};
 
 	CHECK(setxattr("prog", "security.capability", &cap, sizeof(cap), 0) == 0);
@@ -139,14 +147,16 @@ static void make_kept(void)
 }
 
 /* A device node: itself, or the file that stands for it */
-static bool host_node(const char *path, mode_t type, unsigned int major, unsigned int minor, mode_t mode)
+static bool host_node(const char *path, mode_t type, unsigned int major, unsigned int minor,
+		      mode_t mode)
 {
 	char expected[32], value[32] = "";
 	struct stat st = st_of(path);
 
 	snprintf(expected, sizeof(expected), "%c %u:%u", type == S_IFCHR ? 'c' : 'b', major, minor);
 	if (S_ISREG(st.st_mode))
-		return st.st_size == 0 && mode_of(path) == mode && getxattr(path, "user.caisson.node", value, 31) > 0 &&
+		return st.st_size == 0 && mode_of(path) == mode &&
+		       getxattr(path, "user.caisson.node", value, 31) > 0 &&
 		       !strcmp(value, expected);
 	return is_node(path, type, major, minor, mode);
 }
@@ -159,18 +169,22 @@ static int check_kept(const char *top)
 	if (!CHECK(chdir(top) == 0 && chdir("kept") == 0))
 		return 1;
 	st = st_of("plain");
-	CHECK(holds("plain", "plain content") && st.st_uid == USER && st.st_gid == GROUP && mode_of("plain") == 0640);
-	CHECK(st.st_nlink == 2 && st_of("dir/hard").st_ino == st.st_ino && st.st_mtim.tv_nsec == 222222222 &&
-	      st.st_mtim.tv_sec == 2222222222);
-	CHECK(mode_of("dir") == 02775 && holds("dir/soft", "plain content") && readlink("dir/soft", value, 64) == 8);
+	CHECK(holds("plain", "plain content") && st.st_uid == USER && st.st_gid == GROUP &&
+	      mode_of("plain") == 0640);
+	CHECK(st.st_nlink == 2 && st_of("dir/hard").st_ino == st.st_ino &&
+	      st.st_mtim.tv_nsec == 222222222 && st.st_mtim.tv_sec == 2222222222);
+	CHECK(mode_of("dir") == 02775 && holds("dir/soft", "plain content") &&
+	      readlink("dir/soft", value, 64) == 8);
 	CHECK(S_ISFIFO(st_of("fifo").st_mode) && mode_of("fifo") == 0600);
 	CHECK(host_node("chr", S_IFCHR, 1, 3, 0666) && host_node("blk", S_IFBLK, 8, 1, 0600) &&
 	      host_node("white", S_IFCHR, 0, 0, 0));
 	CHECK(getxattr("plain", "user.kept", value, 64) == 3);
-	CHECK(getxattr("plain", "trusted.kept", value, 64) == 1 || getxattr("plain", "user.caisson.trusted.kept", value, 64) == 1);
+	CHECK(getxattr("plain", "trusted.kept", value, 64) == 1 ||
+	      getxattr("plain", "user.caisson.trusted.kept", value, 64) == 1);
 	st = st_of("sparse");
 	CHECK(st.st_size == (off_t)5 << 30 && st.st_blocks < 2048);
-	CHECK(getxattr("prog", "security.capability", value, 64) == sizeof(struct vfs_cap_data) && mode_of("prog") == 0755);
+	CHECK(getxattr("prog", "security.capability", value, 64) == sizeof(struct vfs_cap_data) &&
+	      mode_of("prog") == 0755);
 	printf("%s 1 - kept tree as seen by the host\n1..1\n", failed ? "not ok" : "ok");
 	return failed;
 }
@@ -186,7 +200,8 @@ static int stay_main(const char *path)
 	int fd = open(path, O_RDWR);
 	char c;
 
-	if (fd < 0 || lock_range(fd, F_SETLK, F_WRLCK, 0, 0) < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (fd < 0 || lock_range(fd, F_SETLK, F_WRLCK, 0, 0) < 0 ||
+	    flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return 1;
 	printf("locked\n");
 	fflush(stdout);

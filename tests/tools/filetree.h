@@ -35,9 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define USER 1234       /* another user, with no special rights */
+#define USER 1234 /* another user, with no special rights */
 #define GROUP 1234
-#define TEAM 4321       /* a supplementary group of his */
+#define TEAM 4321 /* a supplementary group of his */
 
 static bool failed;
 static const char *skip_reason;
@@ -55,8 +55,14 @@ static inline bool check(bool holds, const char *what, const char *file, int lin
 
 #define CHECK(x) check((x), #x, strrchr("/" __FILE__, '/') + 1, __LINE__)
 /* A call that must fail with a certain errno */
-#define FAILS(x, code) (errno = 0, check((x) < 0 && errno == (code), #x " fails with " #code, strrchr("/" __FILE__, '/') + 1, __LINE__))
-#define SKIP(why) do { skip_reason = (why); return; } while (0)
+#define FAILS(x, code)                                                         \
+	(errno = 0, check((x) < 0 && errno == (code), #x " fails with " #code, \
+			  strrchr("/" __FILE__, '/') + 1, __LINE__))
+#define SKIP(why)                    \
+	do {                         \
+		skip_reason = (why); \
+		return;              \
+	} while (0)
 
 static inline double seconds(void)
 {
@@ -132,17 +138,17 @@ static inline void join_child(pid_t pid, int line)
 		failed = true;
 	}
 }
-#define IN_CHILD(...)                                                                              \
-	do {                                                                                       \
-		fflush(stdout);                                                                    \
-		pid_t in_child_pid = fork();                                                       \
-		if (in_child_pid == 0) {                                                           \
-			failed = false;                                                            \
-			__VA_ARGS__;                                                               \
-			fflush(stdout);                                                            \
-			_exit(failed);                                                             \
-		}                                                                                  \
-		join_child(in_child_pid, __LINE__);                                                \
+#define IN_CHILD(...)                               \
+	do {                                        \
+		fflush(stdout);                     \
+		pid_t in_child_pid = fork();        \
+		if (in_child_pid == 0) {            \
+			failed = false;             \
+			__VA_ARGS__;                \
+			fflush(stdout);             \
+			_exit(failed);              \
+		}                                   \
+		join_child(in_child_pid, __LINE__); \
 	} while (0)
 
 #endif

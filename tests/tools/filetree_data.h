@@ -11,9 +11,12 @@ static void test_truncate(void)
 	struct stat st;
 	int fd = open("a", O_CREAT | O_RDWR, 0644);
 
-	CHECK(write(fd, "0123456789", 10) == 10 && ftruncate(fd, 4) == 0 && fstat(fd, &st) == 0 && st.st_size == 4);
-	CHECK(ftruncate(fd, 8) == 0 && pread(fd, buffer, 10, 0) == 8 && !memcmp(buffer, "0123\0\0\0\0", 8));
-	CHECK(truncate("a", 2) == 0 && fstat(fd, &st) == 0 && st.st_size == 2 && pread(fd, buffer, 10, 0) == 2);
+	CHECK(write(fd, "0123456789", 10) == 10 && ftruncate(fd, 4) == 0 && fstat(fd, &st) == 0 &&
+	      st.st_size == 4);
+	CHECK(ftruncate(fd, 8) == 0 && pread(fd, buffer, 10, 0) == 8 &&
+	      !memcmp(buffer, "0123\0\0\0\0", 8));
+	CHECK(truncate("a", 2) == 0 && fstat(fd, &st) == 0 && st.st_size == 2 &&
+	      pread(fd, buffer, 10, 0) == 2);
 	CHECK(truncate("a", 1 << 20) == 0 && st_of("a").st_size == 1 << 20);
 	close(fd);
 	fd = open("a", O_RDONLY | O_TRUNC);
@@ -33,7 +36,8 @@ static void test_fallocate(void)
 	if (fallocate(fd, 0, 0, 1 << 20) < 0 && errno == EOPNOTSUPP)
 		SKIP("no fallocate here");
 	CHECK(fstat(fd, &st) == 0 && st.st_size == 1 << 20 && st.st_blocks >= (1 << 20) / 512);
-	CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 1 << 20, 1 << 20) == 0 && fstat(fd, &st) == 0 && st.st_size == 1 << 20);
+	CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 1 << 20, 1 << 20) == 0 && fstat(fd, &st) == 0 &&
+	      st.st_size == 1 << 20);
 	memset(buffer, 'x', sizeof(buffer));
 	for (int i = 0; i < 256; i++)
 		CHECK(pwrite(fd, buffer, 4096, i * 4096) == 4096);
@@ -51,7 +55,8 @@ static void test_holes(void)
 	char buffer[65536];
 
 	memset(buffer, 'x', sizeof(buffer));
-	CHECK(pwrite(fd, buffer, sizeof(buffer), 1 << 20) == sizeof(buffer) && ftruncate(fd, 4 << 20) == 0 && fsync(fd) == 0);
+	CHECK(pwrite(fd, buffer, sizeof(buffer), 1 << 20) == sizeof(buffer) &&
+	      ftruncate(fd, 4 << 20) == 0 && fsync(fd) == 0);
 	CHECK(lseek(fd, 0, SEEK_DATA) == 1 << 20);
 	CHECK(lseek(fd, 1 << 20, SEEK_HOLE) == (1 << 20) + (off_t)sizeof(buffer));
 	CHECK(lseek(fd, 0, SEEK_HOLE) == 0);
@@ -183,7 +188,8 @@ static void test_random_io(void)
 
 	CHECK(ftruncate(fd, (off_t)len) == 0);
 	for (int i = 0; i < 300; i++) {
-		size_t at = (size_t)rand_r(&seed) % len, n = (size_t)rand_r(&seed) % (len - at < 300000 ? len - at : 300000);
+		size_t at = (size_t)rand_r(&seed) % len,
+		       n = (size_t)rand_r(&seed) % (len - at < 300000 ? len - at : 300000);
 
 		memset(model + at, 'A' + i % 26, n);
 		CHECK(pwrite(fd, model + at, n, (off_t)at) == (ssize_t)n);
@@ -193,7 +199,8 @@ static void test_random_io(void)
 	}
 	direct = open("a", O_RDWR | O_DIRECT);
 	if (direct >= 0 && posix_memalign(&aligned, 4096, len) == 0) {
-		CHECK(pread(direct, aligned, len, 0) == (ssize_t)len && !memcmp(aligned, model, len));
+		CHECK(pread(direct, aligned, len, 0) == (ssize_t)len &&
+		      !memcmp(aligned, model, len));
 		memset(aligned, 'D', 65536);
 		memset(model + 65536, 'D', 65536);
 		CHECK(pwrite(direct, aligned, 65536, 65536) == 65536);
@@ -224,11 +231,14 @@ static void test_times(void)
 	times[1].tv_nsec = UTIME_NOW;
 	CHECK(utimensat(AT_FDCWD, "a", times, 0) == 0);
 	st = st_of("a");
-	CHECK(st.st_atim.tv_nsec == 123456789 && llabs((long long)st.st_mtim.tv_sec - now.tv_sec) < 600);
+	CHECK(st.st_atim.tv_nsec == 123456789 &&
+	      llabs((long long)st.st_mtim.tv_sec - now.tv_sec) < 600);
 	times[1] = (struct timespec){-1000, 5};
 	CHECK(utimensat(AT_FDCWD, "a", times, 0) == 0 && st_of("a").st_mtim.tv_sec == -1000);
-	CHECK(chmod("a", 0600) == 0 && llabs((long long)st_of("a").st_ctim.tv_sec - now.tv_sec) < 600);
-	CHECK(mkdir("d", 0755) == 0 && utimensat(AT_FDCWD, "d", times, 0) == 0 && put("d/x", "") == 0);
+	CHECK(chmod("a", 0600) == 0 &&
+	      llabs((long long)st_of("a").st_ctim.tv_sec - now.tv_sec) < 600);
+	CHECK(mkdir("d", 0755) == 0 && utimensat(AT_FDCWD, "d", times, 0) == 0 &&
+	      put("d/x", "") == 0);
 	CHECK(st_of("d").st_mtim.tv_sec != -1000);
 }
 
@@ -237,7 +247,8 @@ static void test_statfs(void)
 	struct statvfs v;
 	int fd = open(".", O_RDONLY);
 
-	CHECK(statvfs(".", &v) == 0 && v.f_blocks > 0 && v.f_bsize >= 512 && v.f_namemax == 255 && v.f_bfree <= v.f_blocks);
+	CHECK(statvfs(".", &v) == 0 && v.f_blocks > 0 && v.f_bsize >= 512 && v.f_namemax == 255 &&
+	      v.f_bfree <= v.f_blocks);
 	CHECK(fstatvfs(fd, &v) == 0 && v.f_files > 0);
 	close(fd);
 }

@@ -42,7 +42,8 @@ static void test_fcntl_locks(void)
 	IN_CHILD({
 		struct flock fl = who_locks("a", 0, 0);
 
-		CHECK(fl.l_type == F_WRLCK && fl.l_start == 0 && fl.l_len == 40 && fl.l_pid == parent);
+		CHECK(fl.l_type == F_WRLCK && fl.l_start == 0 && fl.l_len == 40 &&
+		      fl.l_pid == parent);
 		fl = who_locks("a", 45, 0);
 		CHECK(fl.l_type == F_WRLCK && fl.l_start == 60 && fl.l_len == 40);
 		CHECK(who_locks("a", 40, 20).l_type == F_UNLCK);
@@ -63,7 +64,8 @@ static void test_fcntl_locks(void)
 	other = open("a", O_RDWR);
 	FAILS(lock_range(other, F_OFD_SETLK, F_WRLCK, 5, 1), EAGAIN);
 	close(fd);
-	CHECK(flock_soon(other, LOCK_EX) == 0 && lock_range(other, F_OFD_SETLKW, F_WRLCK, 5, 1) == 0);
+	CHECK(flock_soon(other, LOCK_EX) == 0 &&
+	      lock_range(other, F_OFD_SETLKW, F_WRLCK, 5, 1) == 0);
 	close(other);
 }
 
@@ -82,7 +84,8 @@ static void test_flock(void)
 	IN_CHILD({
 		a = open("a", O_RDWR);
 		FAILS(flock(a, LOCK_SH | LOCK_NB), EWOULDBLOCK);
-		CHECK(lock_range(a, F_SETLK, F_WRLCK, 0, 0) == 0); /* the two kinds do not see each other */
+		CHECK(lock_range(a, F_SETLK, F_WRLCK, 0, 0) ==
+		      0); /* the two kinds do not see each other */
 	});
 	close(b);
 }
@@ -156,7 +159,8 @@ static void test_killed_waiter(void)
 	pid_t pid;
 
 	for (int use_flock = 0; use_flock < 2; use_flock++) {
-		CHECK(use_flock ? flock(fd, LOCK_EX) == 0 : lock_range(fd, F_SETLK, F_WRLCK, 0, 0) == 0);
+		CHECK(use_flock ? flock(fd, LOCK_EX) == 0
+				: lock_range(fd, F_SETLK, F_WRLCK, 0, 0) == 0);
 		took = ends_after(waiter(use_flock, NULL), SIGKILL, &status);
 		printf("# a killed waiter ended after %.3f s\n", took);
 		CHECK(took < slow && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -170,8 +174,10 @@ static void test_killed_waiter(void)
 		CHECK(kill(pid, SIGUSR1) == 0);
 		usleep(500000);
 		CHECK(waitpid(pid, &status, WNOHANG) == 0);
-		CHECK(use_flock ? flock(fd, LOCK_UN) == 0 : lock_range(fd, F_SETLK, F_UNLCK, 0, 0) == 0);
-		CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		CHECK(use_flock ? flock(fd, LOCK_UN) == 0
+				: lock_range(fd, F_SETLK, F_UNLCK, 0, 0) == 0);
+		CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+		      WEXITSTATUS(status) == 0);
 	}
 	close(fd);
 }
@@ -207,7 +213,8 @@ static void test_deadlock(void)
 	if (pid == 0) {
 		int other = open("a", O_RDWR);
 
-		if (lock_range(other, F_SETLK, F_WRLCK, 1, 1) < 0 || write(pipe_fds[1], "x", 1) != 1)
+		if (lock_range(other, F_SETLK, F_WRLCK, 1, 1) < 0 ||
+		    write(pipe_fds[1], "x", 1) != 1)
 			_exit(1);
 		_exit(lock_range(other, F_SETLKW, F_WRLCK, 0, 1) < 0);
 	}

@@ -33,7 +33,8 @@ static void test_create(void)
 	name[256] = 0;
 	FAILS(open(name, O_CREAT | O_WRONLY, 0600), ENAMETOOLONG);
 	FAILS(lstat(name, &(struct stat){0}), ENAMETOOLONG);
-	CHECK(put("\xff\x01 strange\n\xc3\xa4", "name") == 0 && holds("\xff\x01 strange\n\xc3\xa4", "name"));
+	CHECK(put("\xff\x01 strange\n\xc3\xa4", "name") == 0 &&
+	      holds("\xff\x01 strange\n\xc3\xa4", "name"));
 	CHECK(put("...", "dots") == 0 && holds("...", "dots"));
 }
 
@@ -46,16 +47,19 @@ static void test_rename(void)
 {
 	ino_t ino;
 
-	CHECK(put("a", "A") == 0 && put("b", "B") == 0 && mkdir("d", 0755) == 0 && mkdir("e", 0755) == 0);
+	CHECK(put("a", "A") == 0 && put("b", "B") == 0 && mkdir("d", 0755) == 0 &&
+	      mkdir("e", 0755) == 0);
 	ino = st_of("a").st_ino;
-	CHECK(rename("a", "c") == 0 && st_of("a").st_mode == 0 && holds("c", "A") && st_of("c").st_ino == ino);
+	CHECK(rename("a", "c") == 0 && st_of("a").st_mode == 0 && holds("c", "A") &&
+	      st_of("c").st_ino == ino);
 	CHECK(rename("c", "b") == 0 && holds("b", "A") && st_of("c").st_mode == 0);
 	CHECK(put("c", "C") == 0);
 	FAILS(rename2("b", "c", RENAME_NOREPLACE), EEXIST);
 	CHECK(holds("c", "C") && holds("b", "A"));
 	CHECK(rename2("b", "n", RENAME_NOREPLACE) == 0 && holds("n", "A"));
 	CHECK(rename2("n", "c", RENAME_EXCHANGE) == 0 && holds("n", "C") && holds("c", "A"));
-	CHECK(rename2("n", "d", RENAME_EXCHANGE) == 0 && S_ISDIR(st_of("n").st_mode) && holds("d", "C"));
+	CHECK(rename2("n", "d", RENAME_EXCHANGE) == 0 && S_ISDIR(st_of("n").st_mode) &&
+	      holds("d", "C"));
 	CHECK(rename2("n", "d", RENAME_EXCHANGE) == 0 && S_ISDIR(st_of("d").st_mode));
 	FAILS(rename2("n", "none", RENAME_EXCHANGE), ENOENT);
 	FAILS(rename2("n", "x", RENAME_EXCHANGE | RENAME_NOREPLACE), EINVAL);
@@ -65,7 +69,8 @@ static void test_rename(void)
 	FAILS(rename("d", "c"), ENOTDIR);
 	FAILS(rename("e", "d"), ENOTEMPTY);
 	CHECK(rename("d", "e") == 0 && holds("e/n", "C"));
-	CHECK(link("c", "c2") == 0 && rename("c", "c2") == 0 && st_of("c").st_mode != 0); /* the same file: nothing happens */
+	CHECK(link("c", "c2") == 0 && rename("c", "c2") == 0 &&
+	      st_of("c").st_mode != 0); /* the same file: nothing happens */
 }
 
 static void test_whiteout(void)
@@ -80,7 +85,8 @@ static void test_whiteout(void)
 	CHECK(r == 0 && holds("c", "A"));
 	st = st_of("a");
 	CHECK(S_ISCHR(st.st_mode) && st.st_rdev == 0 && (st.st_mode & 07777) == 0);
-	CHECK(rename2("b", "c", RENAME_WHITEOUT) == 0 && holds("c", "B") && S_ISCHR(st_of("b").st_mode));
+	CHECK(rename2("b", "c", RENAME_WHITEOUT) == 0 && holds("c", "B") &&
+	      S_ISCHR(st_of("b").st_mode));
 	CHECK(put("d", "D") == 0);
 	FAILS(rename2("d", "c", RENAME_WHITEOUT | RENAME_NOREPLACE), EEXIST);
 	CHECK(holds("d", "D") && holds("c", "B"));
@@ -91,12 +97,15 @@ static void test_link(void)
 {
 	CHECK(put("a", "A") == 0 && mkdir("d", 0755) == 0);
 	CHECK(link("a", "d/b") == 0);
-	CHECK(st_of("a").st_nlink == 2 && st_of("d/b").st_ino == st_of("a").st_ino && st_of("d/b").st_dev == st_of("a").st_dev);
+	CHECK(st_of("a").st_nlink == 2 && st_of("d/b").st_ino == st_of("a").st_ino &&
+	      st_of("d/b").st_dev == st_of("a").st_dev);
 	FAILS(link("a", "d/b"), EEXIST);
 	FAILS(link("d", "d2"), EPERM);
 	CHECK(put("d/b", "other") == 0 && holds("a", "other"));
-	CHECK(symlink("a", "s") == 0 && link("s", "s2") == 0 && S_ISLNK(st_of("s2").st_mode) && st_of("s").st_nlink == 2);
-	CHECK(linkat(AT_FDCWD, "s", AT_FDCWD, "t", AT_SYMLINK_FOLLOW) == 0 && st_of("t").st_ino == st_of("a").st_ino);
+	CHECK(symlink("a", "s") == 0 && link("s", "s2") == 0 && S_ISLNK(st_of("s2").st_mode) &&
+	      st_of("s").st_nlink == 2);
+	CHECK(linkat(AT_FDCWD, "s", AT_FDCWD, "t", AT_SYMLINK_FOLLOW) == 0 &&
+	      st_of("t").st_ino == st_of("a").st_ino);
 	CHECK(unlink("a") == 0 && holds("d/b", "other") && st_of("d/b").st_nlink == 2);
 }
 
@@ -107,16 +116,20 @@ static void test_symlink(void)
 
 	memset(target, 'x', 4000);
 	target[4000] = 0;
-	CHECK(symlink(target, "long") == 0 && readlink("long", back, sizeof(back)) == 4000 && !memcmp(back, target, 4000));
+	CHECK(symlink(target, "long") == 0 && readlink("long", back, sizeof(back)) == 4000 &&
+	      !memcmp(back, target, 4000));
 	CHECK(st_of("long").st_size == 4000);
 	CHECK(symlink("loop", "loop") == 0);
 	FAILS(open("loop", O_RDONLY), ELOOP);
 	FAILS(open("long", O_RDONLY), ENAMETOOLONG);
-	CHECK(put("file", "F") == 0 && mkdir("d", 0755) == 0 && symlink("../file", "d/up") == 0 && holds("d/up", "F"));
+	CHECK(put("file", "F") == 0 && mkdir("d", 0755) == 0 && symlink("../file", "d/up") == 0 &&
+	      holds("d/up", "F"));
 	CHECK(symlink("/nowhere", "abs") == 0);
 	FAILS(open("abs", O_RDONLY), ENOENT);
-	CHECK(lchown("d/up", USER, GROUP) == 0 && st_of("d/up").st_uid == USER && st_of("file").st_uid == 0);
-	CHECK(utimensat(AT_FDCWD, "d/up", times, AT_SYMLINK_NOFOLLOW) == 0 && st_of("d/up").st_mtim.tv_sec == 2000);
+	CHECK(lchown("d/up", USER, GROUP) == 0 && st_of("d/up").st_uid == USER &&
+	      st_of("file").st_uid == 0);
+	CHECK(utimensat(AT_FDCWD, "d/up", times, AT_SYMLINK_NOFOLLOW) == 0 &&
+	      st_of("d/up").st_mtim.tv_sec == 2000);
 	CHECK(st_of("file").st_mtim.tv_sec != 2000);
 	FAILS(readlink("file", back, sizeof(back)), EINVAL);
 	FAILS(open("d/up", O_RDONLY | O_NOFOLLOW), ELOOP);
@@ -132,8 +145,10 @@ static void test_unlinked(void)
 	CHECK(write(fd, "hello", 5) == 5 && unlink("a") == 0);
 	CHECK(fstat(fd, &st) == 0 && st.st_nlink == 0 && st.st_size == 5);
 	CHECK(pread(fd, buffer, 5, 0) == 5 && !memcmp(buffer, "hello", 5));
-	CHECK(pwrite(fd, "J", 1, 0) == 1 && ftruncate(fd, 3) == 0 && fchmod(fd, 0600) == 0 && fchown(fd, USER, GROUP) == 0);
-	CHECK(fstat(fd, &st) == 0 && st.st_size == 3 && (st.st_mode & 07777) == 0600 && st.st_uid == USER);
+	CHECK(pwrite(fd, "J", 1, 0) == 1 && ftruncate(fd, 3) == 0 && fchmod(fd, 0600) == 0 &&
+	      fchown(fd, USER, GROUP) == 0);
+	CHECK(fstat(fd, &st) == 0 && st.st_size == 3 && (st.st_mode & 07777) == 0600 &&
+	      st.st_uid == USER);
 	CHECK(fsetxattr(fd, "user.x", "1", 1, 0) == 0 || errno == EOPNOTSUPP);
 	close(fd);
 	fd = open("b", O_CREAT | O_RDWR, 0644); /* replaced by a rename */
@@ -147,7 +162,8 @@ static void test_unlinked(void)
 	}
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
-		CHECK(pread(fds[i], buffer, 4, 0) == 4 && !memcmp(buffer, name, 2) && fstat(fds[i], &st) == 0 && st.st_nlink == 0);
+		CHECK(pread(fds[i], buffer, 4, 0) == 4 && !memcmp(buffer, name, 2) &&
+		      fstat(fds[i], &st) == 0 && st.st_nlink == 0);
 		close(fds[i]);
 	}
 	CHECK(mkdir("gone", 0755) == 0);
@@ -165,10 +181,12 @@ static void test_tmpfile(void)
 
 	if (fd < 0 && errno == EOPNOTSUPP)
 		SKIP("no O_TMPFILE here");
-	CHECK(fd >= 0 && write(fd, "tmp", 3) == 3 && fstat(fd, &st) == 0 && st.st_nlink == 0 && st.st_size == 3);
+	CHECK(fd >= 0 && write(fd, "tmp", 3) == 3 && fstat(fd, &st) == 0 && st.st_nlink == 0 &&
+	      st.st_size == 3);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	CHECK(linkat(AT_FDCWD, path, AT_FDCWD, "named", AT_SYMLINK_FOLLOW) == 0);
-	CHECK(holds("named", "tmp") && mode_of("named") == (0640 & ~022) && fstat(fd, &st) == 0 && st.st_nlink == 1);
+	CHECK(holds("named", "tmp") && mode_of("named") == (0640 & ~022) && fstat(fd, &st) == 0 &&
+	      st.st_nlink == 1);
 	close(fd);
 	fd = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

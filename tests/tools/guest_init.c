@@ -82,8 +82,9 @@ int main(void)
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	agent(MACHINE_AGENT_READY, 0);
 	uname(&u);
-	printf("guest: Linux %s, %ld processors of %ld, init after %ld.%03ld s\n", u.release, sysconf(_SC_NPROCESSORS_ONLN),
-	       sysconf(_SC_NPROCESSORS_CONF), (long)now.tv_sec, now.tv_nsec / 1000000);
+	printf("guest: Linux %s, %ld processors of %ld, init after %ld.%03ld s\n", u.release,
+	       sysconf(_SC_NPROCESSORS_ONLN), sysconf(_SC_NPROCESSORS_CONF), (long)now.tv_sec,
+	       now.tv_nsec / 1000000);
 	slurp("/proc/cmdline", cmdline, sizeof(cmdline));
 	if (strstr(cmdline, "guest_show")) {
 		show("/proc/cmdline");

@@ -33,7 +33,7 @@
 #include "lib/cleanup.h"
 
 #define FD_LIMIT 512
-#define CAPS_KEPT 0x800000dfull         /* chown to setuid without kill, setfcap */
+#define CAPS_KEPT 0x800000dfull /* chown to setuid without kill, setfcap */
 
 static int output, failures, number;
 
@@ -72,7 +72,8 @@ static bool walks_out(int fd)
 		close(at);
 		at = up;
 		(void)statx(at, "", AT_EMPTY_PATH, STATX_MNT_ID, &now);
-		if (now.stx_mnt_id != start.stx_mnt_id || faccessat(at, "etc/passwd", F_OK, 0) == 0) {
+		if (now.stx_mnt_id != start.stx_mnt_id ||
+		    faccessat(at, "etc/passwd", F_OK, 0) == 0) {
 			close(at);
 			return true;
 		}
@@ -97,26 +98,38 @@ static void check_descriptors(int proc_fd, const int *fds, size_t nfds)
 			continue;
 		check(!walks_out(fd), "descriptor %d: '..' does not lead out", fd);
 		if (fd != proc_fd)
-			check(openat(fd, "../../../../../../etc/passwd", O_RDONLY) < 0, "descriptor %d: no host file above it", fd);
+			check(openat(fd, "../../../../../../etc/passwd", O_RDONLY) < 0,
+			      "descriptor %d: no host file above it", fd);
 	}
 	check(unexpected == 0, "no descriptor is open that was not handed over");
-	check(nfds > 0 && walks_out(fds[nfds - 1]), "(a plain directory does lead out: the test can see it)");
+	check(nfds > 0 && walks_out(fds[nfds - 1]),
+	      "(a plain directory does lead out: the test can see it)");
 }
 
 static void check_proc(int proc_fd)
 {
-	static const char *const hidden[] = {"../root/etc/passwd", "../cwd/etc/passwd", "../../1/root/etc/passwd", "../../2", "../../sys",
-					     "../../sysrq-trigger", "../../kcore", "../../../etc/passwd", "../../../../etc/passwd",
-					     "../task/1/root/etc/passwd", "../exe/../../etc/passwd"};
+	static const char *const hidden[] = {"../root/etc/passwd",
+					     "../cwd/etc/passwd",
+					     "../../1/root/etc/passwd",
+					     "../../2",
+					     "../../sys",
+					     "../../sysrq-trigger",
+					     "../../kcore",
+					     "../../../etc/passwd",
+					     "../../../../etc/passwd",
+					     "../task/1/root/etc/passwd",
+					     "../exe/../../etc/passwd"};
 	char path[64];
 	int fd;
 
 	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-		check(openat(proc_fd, hidden[i], O_PATH) < 0, "/proc/self/fd/%s does not exist", hidden[i]);
+		check(openat(proc_fd, hidden[i], O_PATH) < 0, "/proc/self/fd/%s does not exist",
+		      hidden[i]);
 	fd = openat(proc_fd, "../oom_score_adj", O_WRONLY);
 	check(fd < 0 && errno == EROFS, "/proc is read-only");
 	snprintf(path, sizeof(path), "%d", VMM_CONTROL_FD);
-	check(faccessat(proc_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0, "/proc/self/fd shows our descriptors");
+	check(faccessat(proc_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0,
+	      "/proc/self/fd shows our descriptors");
 	fd = openat(proc_fd, "../ns/mnt", O_RDONLY);
 	check(fd >= 0 && setns(fd, 0) < 0 && errno == EPERM, "a namespace cannot be joined");
 	close(fd);
@@ -124,13 +137,15 @@ static void check_proc(int proc_fd)
 
 static void check_root(void)
 {
-	static const char *const paths[] = {"/etc/passwd", "/dev/kvm", "/bin", "/usr", "/sys", "/tmp", "/old", "../../etc/passwd"};
+	static const char *const paths[] = {"/etc/passwd", "/dev/kvm", "/bin", "/usr",
+					    "/sys",	   "/tmp",     "/old", "../../etc/passwd"};
 	struct dirent *e;
 	DIR *d = opendir("/");
 	int entries = 0;
 
 	while (d && (e = readdir(d)))
-		entries += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "proc") != 0;
+		entries += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+			   strcmp(e->d_name, "proc") != 0;
 	check(d && entries == 0, "the root directory is empty");
 	closedir(d);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
@@ -138,9 +153,11 @@ static void check_root(void)
 	check(open("/x", O_CREAT | O_WRONLY, 0600) < 0, "nothing can be created in it");
 	check(mkdir("/x", 0700) < 0, "no directory can be created in it");
 	check(error_of(mount("x", "/", "tmpfs", 0, NULL)) == EPERM, "mount is forbidden");
-	check(error_of(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL)) == EPERM, "so is a remount");
+	check(error_of(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL)) == EPERM,
+	      "so is a remount");
 	check(error_of(chroot("/")) == EPERM, "so is chroot");
-	check(error_of(syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE)) == EPERM, "so is open_tree");
+	check(error_of(syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE)) == EPERM,
+	      "so is open_tree");
 	check(error_of(syscall(SYS_fsopen, "tmpfs", 0)) == EPERM, "so is fsopen");
 }
 
@@ -155,15 +172,19 @@ static void check_privileges(void)
 	(void)syscall(SYS_capget, &header, d);
 	for (int i = 0; i < 63; i++)
 		bounding |= prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1 ? 1ull << i : 0;
-	check((d[0].effective | (unsigned long long)d[1].effective << 32) == CAPS_KEPT, "effective capabilities %#x", d[0].effective);
-	check((d[0].permitted | (unsigned long long)d[1].permitted << 32) == CAPS_KEPT, "permitted capabilities %#x", d[0].permitted);
-	check(d[0].inheritable == 0 && d[1].inheritable == 0, "inheritable capabilities %#x", d[0].inheritable);
+	check((d[0].effective | (unsigned long long)d[1].effective << 32) == CAPS_KEPT,
+	      "effective capabilities %#x", d[0].effective);
+	check((d[0].permitted | (unsigned long long)d[1].permitted << 32) == CAPS_KEPT,
+	      "permitted capabilities %#x", d[0].permitted);
+	check(d[0].inheritable == 0 && d[1].inheritable == 0, "inheritable capabilities %#x",
+	      d[0].inheritable);
 	check(bounding == CAPS_KEPT, "bounding capabilities %#llx", bounding);
 	check(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "no_new_privs");
 	check(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0, "not dumpable");
 	check(prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) ==
-		      (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-		       SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED),
+		      (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+		       SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+		       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED),
 	      "securebits are locked");
 	(void)getrlimit(RLIMIT_CORE, &core);
 	(void)getrlimit(RLIMIT_NOFILE, &files);
@@ -188,11 +209,14 @@ static void check_world(const int *exports, size_t nexports)
 	check(signal == SIGKILL, "dies with its parent");
 	(void)gethostname(name, sizeof(name));
 	check(environ[0] == NULL || strstr(environ[0], "SAN_OPTIONS"), "an empty environment");
-	check(mknodat(exports[0], "device", S_IFCHR | 0600, 0x101) < 0, "no device node can be made in an export");
+	check(mknodat(exports[0], "device", S_IFCHR | 0600, 0x101) < 0,
+	      "no device node can be made in an export");
 	check(faccessat(exports[0], "file", R_OK, 0) == 0, "an export's file can be reached");
-	check(openat(exports[0], "to-passwd", O_RDONLY) < 0, "a symlink in an export leads nowhere");
+	check(openat(exports[0], "to-passwd", O_RDONLY) < 0,
+	      "a symlink in an export leads nowhere");
 	if (nexports > 1)
-		check(openat(exports[1], "new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS, "a read-only export cannot be written");
+		check(openat(exports[1], "new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS,
+		      "a read-only export cannot be written");
 }
 
 static int jailed_main(void)
@@ -202,7 +226,9 @@ static int jailed_main(void)
 	struct err err = {0};
 	size_t nfds = 0;
 
-	if (io_recv_fds(VMM_CONTROL_FD, &wire, sizeof(wire), fds, IO_PASS_FDS_MAX, &nfds) != sizeof(wire) || nfds < 4)
+	if (io_recv_fds(VMM_CONTROL_FD, &wire, sizeof(wire), fds, IO_PASS_FDS_MAX, &nfds) !=
+		    sizeof(wire) ||
+	    nfds < 4)
 		return 99;
 	output = fds[2]; /* the console's place */
 	if (vmm_wire_valid(&wire, nfds, &err) < 0 || jail_enter(&proc_fd, &err) < 0) {
@@ -227,9 +253,11 @@ static int jailed_main(void)
 static int clone_tree(const char *path, unsigned long long attrs)
 {
 	struct mount_attr attr = {.attr_set = attrs | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID};
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path,
+			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
-	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+			       sizeof(attr)) < 0)
 		close_fd(&fd);
 	return fd;
 }
@@ -247,8 +275,14 @@ int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/jail_probe.XXXXXX", path[128];
 	struct vmm_export exports[3] = {{.id = 0}, {.id = 1}, {.id = 2}};
-	struct vmm_config config = {.memory_bytes = VMM_MEMORY_MIN, .nvcpus = 1, .max_vcpus = 1, .name = "jail_probe",
-				    .initramfs_fd = -1, .log_fd = -1, .exports = exports, .nexports = 3};
+	struct vmm_config config = {.memory_bytes = VMM_MEMORY_MIN,
+				    .nvcpus = 1,
+				    .max_vcpus = 1,
+				    .name = "jail_probe",
+				    .initramfs_fd = -1,
+				    .log_fd = -1,
+				    .exports = exports,
+				    .nexports = 3};
 	struct vmm vmm = {0, -1, -1};
 	struct err err = {0};
 	siginfo_t info = {0};
@@ -267,7 +301,8 @@ int main(int argc, char **argv)
 	exports[2].fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	config.console_fd = pipe_fds[1];
 	config.exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	config.kvm_fd = config.kernel_fd = open(argc > 1 ? argv[1] : "/dev/null", O_RDWR | O_CLOEXEC);
+	config.kvm_fd = config.kernel_fd = open(argc > 1 ? argv[1] : "/dev/null",
+						O_RDWR | O_CLOEXEC);
 	if (exports[0].fd < 0 || exports[1].fd < 0 || config.kvm_fd < 0)
 		return 99;
 	if (vmm_start(&config, &vmm, &err) < 0) {

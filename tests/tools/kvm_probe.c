@@ -12,7 +12,8 @@ int main(int argc, char **argv)
 	int failed = n == 0;
 
 	for (size_t i = 0; i < n; i++) {
-		printf("%-17s %-8s %s\n", results[i].name, words[results[i].status], results[i].text);
+		printf("%-17s %-8s %s\n", results[i].name, words[results[i].status],
+		       results[i].text);
 		if (results[i].fix[0])
 			printf("%-17s %-8s   → %s\n", "", "", results[i].fix);
 		failed |= results[i].status == KVM_PROBE_FAIL;

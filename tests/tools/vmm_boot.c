@@ -32,10 +32,10 @@ struct boot {
 	struct vmm_config config;
 	struct vmm_export exports[EXPORTS_MAX];
 	struct vmm vmm;
-	int console;            /* read end */
+	int console; /* read end */
 	uint64_t start_ms, limit_ms;
 	const char *stop_at;
-	char seen[65536];       /* the console's last bytes, for stop_at */
+	char seen[65536]; /* the console's last bytes, for stop_at */
 	size_t seen_len;
 	bool stopped;
 };
@@ -58,11 +58,13 @@ static int must_open(const char *path, int flags)
 
 static void add_export(struct boot *b, const char *path)
 {
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path,
+			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
 	if (fd < 0 || b->config.nexports == EXPORTS_MAX)
 		fail(path, "cannot be cloned");
-	b->exports[b->config.nexports] = (struct vmm_export){.id = b->config.nexports, .fd = fd, .flags = VMM_EXPORT_COHERENT};
+	b->exports[b->config.nexports] = (struct vmm_export){
+		.id = b->config.nexports, .fd = fd, .flags = VMM_EXPORT_COHERENT};
 	b->config.nexports++;
 }
 
@@ -81,18 +83,42 @@ static void parse(struct boot *b, int argc, char **argv)
 	b->limit_ms = 60000;
 	while ((o = getopt(argc, argv, "k:i:m:c:x:a:e:qdt:s:")) != -1) {
 		switch (o) {
-		case 'k': c->kernel_fd = must_open(optarg, O_RDONLY); break;
-		case 'i': c->initramfs_fd = must_open(optarg, O_RDONLY); break;
-		case 'm': c->memory_bytes = strtoull(optarg, NULL, 0) << 20; break;
-		case 'c': c->nvcpus = (uint32_t)atoi(optarg); break;
-		case 'x': c->max_vcpus = (uint32_t)atoi(optarg); break;
-		case 'a': c->cmdline_extra = optarg; break;
-		case 'e': add_export(b, optarg); break;
-		case 'q': quiet = true; break;
-		case 'd': c->log_fd = STDERR_FILENO; c->log_level = LOG_DEBUG; break;
-		case 't': b->limit_ms = strtoull(optarg, NULL, 0) * 1000; break;
-		case 's': b->stop_at = optarg; break;
-		default: exit(99);
+		case 'k':
+			c->kernel_fd = must_open(optarg, O_RDONLY);
+			break;
+		case 'i':
+			c->initramfs_fd = must_open(optarg, O_RDONLY);
+			break;
+		case 'm':
+			c->memory_bytes = strtoull(optarg, NULL, 0) << 20;
+			break;
+		case 'c':
+			c->nvcpus = (uint32_t)atoi(optarg);
+			break;
+		case 'x':
+			c->max_vcpus = (uint32_t)atoi(optarg);
+			break;
+		case 'a':
+			c->cmdline_extra = optarg;
+			break;
+		case 'e':
+			add_export(b, optarg);
+			break;
+		case 'q':
+			quiet = true;
+			break;
+		case 'd':
+			c->log_fd = STDERR_FILENO;
+			c->log_level = LOG_DEBUG;
+			break;
+		case 't':
+			b->limit_ms = strtoull(optarg, NULL, 0) * 1000;
+			break;
+		case 's':
+			b->stop_at = optarg;
+			break;
+		default:
+			exit(99);
 		}
 	}
 	if (c->max_vcpus == 0)
@@ -151,8 +177,9 @@ static int on_message(struct boot *b)
 		return 99;
 	}
 	close_fd(&fd);
-	fprintf(stderr, "vmm_boot: %5llu ms: %s %s %s\n", (unsigned long long)(io_now_ms() - b->start_ms),
-		names[msg.type - VMM_MSG_STARTED], msg.type == VMM_MSG_ENDED ? vmm_end_name(msg.value) : "", msg.text);
+	fprintf(stderr, "vmm_boot: %5llu ms: %s %s %s\n",
+		(unsigned long long)(io_now_ms() - b->start_ms), names[msg.type - VMM_MSG_STARTED],
+		msg.type == VMM_MSG_ENDED ? vmm_end_name(msg.value) : "", msg.text);
 	return msg.type == VMM_MSG_ENDED ? (int)msg.value : -1;
 }
 
@@ -164,8 +191,8 @@ static int reap(struct boot *b, int status)
 		on_console(b);
 	if (waitid(P_PIDFD, (id_t)b->vmm.pidfd, &info, WEXITED | WNOWAIT) < 0)
 		fail("waitid", strerror(errno));
-	fprintf(stderr, "vmm_boot: %5llu ms: exit status %d\n", (unsigned long long)(io_now_ms() - b->start_ms),
-		info.si_status);
+	fprintf(stderr, "vmm_boot: %5llu ms: exit status %d\n",
+		(unsigned long long)(io_now_ms() - b->start_ms), info.si_status);
 	vmm_release(&b->vmm);
 	if (status == VMM_END_FAILED)
 		return status;
@@ -175,14 +202,16 @@ static int reap(struct boot *b, int status)
 static int serve(struct boot *b)
 {
 	for (;;) {
-		struct pollfd fds[] = {{.fd = b->vmm.control_fd, .events = POLLIN}, {.fd = b->console, .events = POLLIN},
+		struct pollfd fds[] = {{.fd = b->vmm.control_fd, .events = POLLIN},
+				       {.fd = b->console, .events = POLLIN},
 				       {.fd = b->vmm.pidfd, .events = POLLIN}};
 		uint64_t now = io_now_ms();
 		int status;
 
 		if (now - b->start_ms >= b->limit_ms) {
 			vmm_release(&b->vmm);
-			fprintf(stderr, "vmm_boot: no end after %llu ms\n", (unsigned long long)b->limit_ms);
+			fprintf(stderr, "vmm_boot: no end after %llu ms\n",
+				(unsigned long long)b->limit_ms);
 			return 100;
 		}
 		(void)poll(fds, 3, 1000);
@@ -209,7 +238,8 @@ int main(int argc, char **argv)
 	b.start_ms = io_now_ms();
 	if (vmm_start(&b.config, &b.vmm, &err) < 0)
 		fail("vmm_start", err.msg);
-	fprintf(stderr, "vmm_boot: %5llu ms: vmm_start returned\n", (unsigned long long)(io_now_ms() - b.start_ms));
+	fprintf(stderr, "vmm_boot: %5llu ms: vmm_start returned\n",
+		(unsigned long long)(io_now_ms() - b.start_ms));
 	close_fd(&b.config.console_fd);
 	return serve(&b);
 }

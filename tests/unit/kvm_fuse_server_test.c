@@ -35,7 +35,7 @@ struct call {
 	size_t len;
 	uint8_t answer[ROOM + 16];
 	size_t room;
-	ssize_t written;                /* FUSE_DEFERRED while it waits */
+	ssize_t written; /* FUSE_DEFERRED while it waits */
 	bool done;
 };
 
@@ -46,7 +46,7 @@ struct world {
 	char dir[64];
 	int dirfd, proc_fd;
 	struct fuse_server *server;
-	uint64_t root;                  /* nodeid of export 0 */
+	uint64_t root; /* nodeid of export 0 */
 	struct call call;
 };
 
@@ -65,8 +65,12 @@ static void on_complete(struct fuse_request *request, size_t written)
 
 static void begin(struct call *c, uint32_t opcode, uint64_t nodeid)
 {
-	c->h = (struct fuse_in_header){.opcode = opcode, .nodeid = nodeid, .unique = next_unique++, .uid = geteuid(),
-				       .gid = getegid(), .pid = 7};
+	c->h = (struct fuse_in_header){.opcode = opcode,
+				       .nodeid = nodeid,
+				       .unique = next_unique++,
+				       .uid = geteuid(),
+				       .gid = getegid(),
+				       .pid = 7};
 	c->len = 0;
 	c->room = ROOM;
 	c->done = false;
@@ -97,7 +101,8 @@ static int send_call(struct fuse_server *server, struct call *c)
 	c->in[2] = (struct iovec){c->args + first, c->len - first};
 	c->out[0] = (struct iovec){c->answer, c->room < 20 ? c->room : 20};
 	c->out[1] = (struct iovec){c->answer + 20, c->room < 20 ? 0 : c->room - 20};
-	c->request = (struct fuse_request){.in = c->in, .nin = 3, .out = c->out, .nout = 2, .complete = on_complete};
+	c->request = (struct fuse_request){
+		.in = c->in, .nin = 3, .out = c->out, .nout = 2, .complete = on_complete};
 	c->written = fuse_server_handle(server, &c->request);
 	if (c->written == FUSE_DEFERRED)
 		return 2;
@@ -119,7 +124,11 @@ static const void *payload(const struct call *c)
 
 static int init_server(struct world *w, struct call *c)
 {
-	struct fuse_init_in in = {.major = 7, .minor = 41, .max_readahead = 131072, .flags = 0x7fffffff, .flags2 = ~0u};
+	struct fuse_init_in in = {.major = 7,
+				  .minor = 41,
+				  .max_readahead = 131072,
+				  .flags = 0x7fffffff,
+				  .flags2 = ~0u};
 
 	begin(c, FUSE_INIT, 0);
 	add(c, &in, sizeof(in));
@@ -229,7 +238,8 @@ static void test_names(void **state)
 		add_name(&w->call, bad[i]);
 		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
 		begin(&w->call, FUSE_RENAME2, w->root);
-		add(&w->call, &(struct fuse_rename2_in){.newdir = w->root}, sizeof(struct fuse_rename2_in));
+		add(&w->call, &(struct fuse_rename2_in){.newdir = w->root},
+		    sizeof(struct fuse_rename2_in));
 		add_name(&w->call, "file");
 		add_name(&w->call, bad[i]);
 		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
@@ -285,8 +295,9 @@ static void test_unknown(void **state)
 	assert_int_equal(send_call(w->server, &w->call), 0);
 	assert_memory_equal(payload(&w->call), "content", 7);
 	for (uint32_t opcode = 0; opcode < 5000; opcode++) {
-		bool known = opcode <= 52 && opcode != 0 && opcode != 7 && opcode != 19 && opcode != FUSE_BMAP &&
-			     opcode != FUSE_POLL && opcode != FUSE_NOTIFY_REPLY && opcode != FUSE_SETUPMAPPING &&
+		bool known = opcode <= 52 && opcode != 0 && opcode != 7 && opcode != 19 &&
+			     opcode != FUSE_BMAP && opcode != FUSE_POLL &&
+			     opcode != FUSE_NOTIFY_REPLY && opcode != FUSE_SETUPMAPPING &&
 			     opcode != FUSE_REMOVEMAPPING && opcode != FUSE_ACCESS;
 
 		begin(&w->call, opcode, id);
@@ -379,13 +390,15 @@ static void test_before_init(void **state)
 static void test_read_only(void **state)
 {
 	struct world *w = *state;
-	static const uint32_t writers[] = {FUSE_SETATTR, FUSE_SYMLINK, FUSE_MKNOD, FUSE_MKDIR, FUSE_UNLINK, FUSE_RMDIR,
-					   FUSE_RENAME, FUSE_RENAME2, FUSE_LINK, FUSE_WRITE, FUSE_SETXATTR,
-					   FUSE_REMOVEXATTR, FUSE_CREATE, FUSE_TMPFILE, FUSE_FALLOCATE};
+	static const uint32_t writers[] = {
+		FUSE_SETATTR,  FUSE_SYMLINK,	 FUSE_MKNOD,   FUSE_MKDIR,   FUSE_UNLINK,
+		FUSE_RMDIR,    FUSE_RENAME,	 FUSE_RENAME2, FUSE_LINK,    FUSE_WRITE,
+		FUSE_SETXATTR, FUSE_REMOVEXATTR, FUSE_CREATE,  FUSE_TMPFILE, FUSE_FALLOCATE};
 	struct fuse_copy_file_range_in copy = {.len = 3};
 	uint64_t root, id, fh;
 
-	assert_int_equal(fuse_server_add_root(w->server, 5, dup(w->dirfd), FUSE_ROOT_READ_ONLY, NULL), 0);
+	assert_int_equal(
+		fuse_server_add_root(w->server, 5, dup(w->dirfd), FUSE_ROOT_READ_ONLY, NULL), 0);
 	assert_int_equal(lookup(w, NODEID_TOP, "5", &root), 0);
 	assert_int_equal(lookup(w, root, "file", &id), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
@@ -436,7 +449,8 @@ static void test_roots(void **state)
 
 	assert_int_equal(fuse_server_add_root(w->server, 0, fd, 0, &err), -EEXIST);
 	assert_int_equal(fuse_server_add_root(w->server, 256, fd, 0, &err), -EINVAL);
-	assert_int_equal(fuse_server_add_root(w->server, 7, w->proc_fd, 0, NULL), 0); /* any directory */
+	assert_int_equal(fuse_server_add_root(w->server, 7, w->proc_fd, 0, NULL),
+			 0); /* any directory */
 	w->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY);
 	assert_int_equal(fuse_server_remove_root(w->server, 7, NULL), 0);
 	assert_int_equal(fuse_server_add_root(w->server, 9, fd, 0, &err), 0);
@@ -467,7 +481,7 @@ static void test_forget(void **state)
 	assert_int_equal(getattr(w, id), -ENOENT);
 	forget(w, id, UINT64_MAX);
 	assert_int_equal(lookup(w, w->root, "file", &again), 0);
-	assert_true(id != again); /* never used twice */
+	assert_true(id != again);     /* never used twice */
 	forget(w, again, UINT64_MAX); /* more than there are */
 	assert_int_equal(getattr(w, again), -ENOENT);
 	forget(w, w->root, 1);
@@ -585,10 +599,13 @@ static void test_hidden_attributes(void **state)
 
 /* ---- locks ---- */
 
-static int lock(struct world *w, struct call *c, uint32_t opcode, uint64_t id, uint64_t fh, uint64_t owner, uint32_t type,
-		uint64_t start, uint64_t end)
+static int lock(struct world *w, struct call *c, uint32_t opcode, uint64_t id, uint64_t fh,
+		uint64_t owner, uint32_t type, uint64_t start, uint64_t end)
 {
-	struct fuse_lk_in in = {.fh = fh, .owner = owner, .lk = {.start = start, .end = end, .type = type, .pid = (uint32_t)owner}};
+	struct fuse_lk_in in = {
+		.fh = fh,
+		.owner = owner,
+		.lk = {.start = start, .end = end, .type = type, .pid = (uint32_t)owner}};
 
 	begin(c, opcode, id);
 	add(c, &in, sizeof(in));
@@ -625,7 +642,8 @@ static void test_locks(void **state)
 	assert_int_equal(lock(w, &w->call, FUSE_SETLK, id, fh, 2, F_RDLCK, 5, 5), -EAGAIN);
 	assert_int_equal(lock(w, &w->call, FUSE_SETLK, id, fh, 2, F_WRLCK, 10, 19), 0);
 	assert_int_equal(lock(w, &w->call, FUSE_GETLK, id, fh, 2, F_WRLCK, 0, INT64_MAX), 0);
-	assert_true(out->lk.type == F_WRLCK && out->lk.start == 0 && out->lk.end == 9 && out->lk.pid == 1);
+	assert_true(out->lk.type == F_WRLCK && out->lk.start == 0 && out->lk.end == 9 &&
+		    out->lk.pid == 1);
 	/* 1 waits for 2; then 2 for 1 would be a deadlock */
 	assert_int_equal(lock(w, waiting, FUSE_SETLKW, id, fh, 1, F_WRLCK, 15, 15), 2);
 	assert_int_equal(lock(w, &w->call, FUSE_SETLKW, id, fh, 2, F_WRLCK, 5, 5), -EDEADLK);
@@ -641,7 +659,8 @@ static void test_locks(void **state)
 	assert_int_equal(wait_for(waiting), 0);
 	/* FLUSH ends an owner's locks */
 	begin(&w->call, FUSE_FLUSH, id);
-	add(&w->call, &(struct fuse_flush_in){.fh = fh, .lock_owner = 1}, sizeof(struct fuse_flush_in));
+	add(&w->call, &(struct fuse_flush_in){.fh = fh, .lock_owner = 1},
+	    sizeof(struct fuse_flush_in));
 	assert_int_equal(send_call(w->server, &w->call), 0);
 	assert_int_equal(lock(w, &w->call, FUSE_SETLK, id, fh, 3, F_WRLCK, 100, 100), 0);
 	free(waiting);
@@ -650,7 +669,8 @@ static void test_locks(void **state)
 static void test_waiters(void **state)
 {
 	struct world *w = *state;
-	struct call *calls = calloc(SERVER_WAITERS_MAX + 1, sizeof(*calls)), *reader = calloc(1, sizeof(*reader));
+	struct call *calls = calloc(SERVER_WAITERS_MAX + 1, sizeof(*calls)),
+		    *reader = calloc(1, sizeof(*reader));
 	struct fuse_read_in read_in = {.size = 100};
 	struct fuse_write_in cancel = {.fh = FH_CONTROL, .size = 16};
 	const struct control_waiter *report = payload(reader);
@@ -678,8 +698,8 @@ static void test_waiters(void **state)
 		assert_int_equal(send_call(w->server, &w->call), 0);
 	}
 	assert_int_equal(wait_for(reader), 0);
-	assert_true(reader->written >= 16 + 2 * (ssize_t)sizeof(*report) && report[0].unique == calls[0].h.unique &&
-		    report[0].pid == 7);
+	assert_true(reader->written >= 16 + 2 * (ssize_t)sizeof(*report) &&
+		    report[0].unique == calls[0].h.unique && report[0].pid == 7);
 	uniques[0] = report[1].unique;
 	uniques[1] = 424242;
 	begin(&w->call, FUSE_WRITE, NODEID_LOCKS);

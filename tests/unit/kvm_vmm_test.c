@@ -52,7 +52,10 @@ static int receive(const void *msg, size_t len, bool with_fd, struct vmm_msg *ou
 
 static void test_recv(void **state)
 {
-	struct vmm_msg m = {.type = VMM_MSG_ENDED, .value = VMM_END_PANIC, .text = "bad\033[31m\nnews\x7f"}, out;
+	struct vmm_msg m = {.type = VMM_MSG_ENDED,
+			    .value = VMM_END_PANIC,
+			    .text = "bad\033[31m\nnews\x7f"},
+		       out;
 	int fd;
 
 	(void)state;
@@ -88,7 +91,7 @@ static void test_recv_bad(void **state)
 		{{.type = 0}, false},
 		{{.type = 77}, false},
 		{{.type = VMM_MSG_CONFIG}, false},
-		{{.type = VMM_MSG_STOP}, false},           /* the other direction's */
+		{{.type = VMM_MSG_STOP}, false}, /* the other direction's */
 		{{.type = VMM_MSG_CONNECT, .value = 1}, true},
 		{{.type = VMM_MSG_ACCEPT, .value = 1}, false},
 		{{.type = VMM_MSG_ACCEPT, .value = UINT32_MAX}, true},
@@ -105,7 +108,9 @@ static void test_recv_bad(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(receive(&bad[i].msg, sizeof(bad[i].msg), bad[i].with_fd, &out, &fd), -EPROTO);
+		assert_int_equal(
+			receive(&bad[i].msg, sizeof(bad[i].msg), bad[i].with_fd, &out, &fd),
+			-EPROTO);
 	m = (struct vmm_msg){.type = VMM_MSG_ENDED, .value = VMM_END_PANIC};
 	memset(m.text, 'x', sizeof(m.text));
 	assert_int_equal(receive(&m, sizeof(m), false, &out, &fd), -EPROTO);
@@ -118,7 +123,8 @@ static void test_recv_bad(void **state)
 /* What was sent before the end arrives, although our own unread message makes the end a reset */
 static void test_recv_end(void **state)
 {
-	const struct vmm_msg stop = {.type = VMM_MSG_STOP}, ended = {.type = VMM_MSG_ENDED, .value = VMM_END_POWER_OFF};
+	const struct vmm_msg stop = {.type = VMM_MSG_STOP},
+			     ended = {.type = VMM_MSG_ENDED, .value = VMM_END_POWER_OFF};
 	struct vmm_msg out;
 	int fd;
 
@@ -144,8 +150,13 @@ static void test_release(void **state)
 
 static struct vmm_config good_config(void)
 {
-	return (struct vmm_config){.memory_bytes = VMM_MEMORY_MIN, .nvcpus = 1, .max_vcpus = 2, .name = "x", .initramfs_fd = -1,
-				   .console_fd = -1, .log_fd = -1};
+	return (struct vmm_config){.memory_bytes = VMM_MEMORY_MIN,
+				   .nvcpus = 1,
+				   .max_vcpus = 2,
+				   .name = "x",
+				   .initramfs_fd = -1,
+				   .console_fd = -1,
+				   .log_fd = -1};
 }
 
 static void test_config(void **state)
@@ -234,7 +245,9 @@ static void test_cmdline(void **state)
 	assert_int_equal(machine_cmdline(m, out, &err), 0);
 	assert_non_null(strstr(out, " reboot=k,panic_warm panic=-1 "));
 	assert_non_null(strstr(out, " maxcpus=2 "));
-	assert_non_null(strstr(out, " virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6 a=b c"));
+	assert_non_null(strstr(
+		out,
+		" virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6 a=b c"));
 	assert_null(strstr(out, "hvc0"));
 	m->config.console = true;
 	m->config.nvcpus = 4;

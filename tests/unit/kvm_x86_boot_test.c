@@ -56,7 +56,8 @@ static uint8_t pattern(size_t i)
 
 static struct elf good_elf(void)
 {
-	static const uint32_t note[] = {4, 8, 18, 0x006e6558, CODE_GPA + 0x40, 0}; /* "Xen", PHYS32_ENTRY */
+	static const uint32_t note[] = {4, 8, 18, 0x006e6558, CODE_GPA + 0x40,
+					0}; /* "Xen", PHYS32_ENTRY */
 	struct elf e = {0};
 
 	memcpy(e.h.e_ident, ELFMAG, SELFMAG);
@@ -67,7 +68,10 @@ static struct elf good_elf(void)
 	e.h.e_phoff = sizeof(e.h);
 	e.h.e_phentsize = sizeof(Elf64_Phdr);
 	e.h.e_phnum = 2;
-	e.load = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = CODE_OFFSET, .p_paddr = CODE_GPA, .p_filesz = CODE_LEN,
+	e.load = (Elf64_Phdr){.p_type = PT_LOAD,
+			      .p_offset = CODE_OFFSET,
+			      .p_paddr = CODE_GPA,
+			      .p_filesz = CODE_LEN,
 			      .p_memsz = 0x10000};
 	e.note = (Elf64_Phdr){.p_type = PT_NOTE, .p_offset = NOTE_OFFSET, .p_filesz = sizeof(note)};
 	memcpy(e.notes, note, sizeof(note));
@@ -99,9 +103,11 @@ static int elf_file(const struct elf *e)
 	return file_of(file, e->has_code ? sizeof(file) : CODE_OFFSET);
 }
 
-static int load(int kernel_fd, int initramfs_fd, const char *cmdline, struct x86_boot_entry *entry, struct err *err)
+static int load(int kernel_fd, int initramfs_fd, const char *cmdline, struct x86_boot_entry *entry,
+		struct err *err)
 {
-	const struct x86_boot_config config = {.kernel_fd = kernel_fd, .initramfs_fd = initramfs_fd, .cmdline = cmdline};
+	const struct x86_boot_config config = {
+		.kernel_fd = kernel_fd, .initramfs_fd = initramfs_fd, .cmdline = cmdline};
 	int r;
 
 	*err = (struct err){0};

@@ -10,10 +10,16 @@
 
 #include "kvm/x86_cpu.h"
 
-static void add(struct x86_cpuid *c, uint32_t leaf, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
+static void add(struct x86_cpuid *c, uint32_t leaf, uint32_t index, uint32_t eax, uint32_t ebx,
+		uint32_t ecx, uint32_t edx)
 {
-	c->entries[c->nent++] = (struct kvm_cpuid_entry2){.function = leaf, .index = index, .eax = eax, .ebx = ebx, .ecx = ecx,
-							  .edx = edx, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
+	c->entries[c->nent++] = (struct kvm_cpuid_entry2){.function = leaf,
+							  .index = index,
+							  .eax = eax,
+							  .ebx = ebx,
+							  .ecx = ecx,
+							  .edx = edx,
+							  .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
 }
 
 static struct x86_cpuid host(bool amd)
@@ -68,7 +74,8 @@ static void check_leaf_1(struct x86_cpuid *c, uint32_t apic_id, uint32_t logical
 	assert_int_equal(e->edx >> 28 & 1, logical > 1);
 }
 
-static void check_topology(struct x86_cpuid *c, uint32_t function, uint32_t apic_id, uint32_t bits, uint32_t n)
+static void check_topology(struct x86_cpuid *c, uint32_t function, uint32_t apic_id, uint32_t bits,
+			   uint32_t n)
 {
 	const struct kvm_cpuid_entry2 *e = leaf(c, function, 0);
 
@@ -106,7 +113,8 @@ static void test_intel(void **state)
 	assert_int_equal(leaf(&c, 0x80000008, 0)->ecx, 0);
 	assert_int_equal(leaf(&c, KVM_CPUID_FEATURES, 0)->eax & (1u << KVM_FEATURE_ASYNC_PF), 0);
 	assert_true(leaf(&c, KVM_CPUID_FEATURES, 0)->eax & (1u << KVM_FEATURE_CLOCKSOURCE2));
-	assert_true(leaf(&c, KVM_CPUID_FEATURES, 0)->eax & (1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT));
+	assert_true(leaf(&c, KVM_CPUID_FEATURES, 0)->eax &
+		    (1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT));
 	again = c;
 	x86_cpuid_filter(&again, &p);
 	assert_int_equal(again.nent, c.nent);
@@ -170,7 +178,8 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_intel), cmocka_unit_test(test_amd),
-					   cmocka_unit_test(test_one_vcpu), cmocka_unit_test(test_full)};
+					   cmocka_unit_test(test_one_vcpu),
+					   cmocka_unit_test(test_full)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

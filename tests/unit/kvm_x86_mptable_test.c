@@ -49,7 +49,8 @@ static void read_interrupt(const uint8_t *e, unsigned int nvcpus, struct counts 
 
 static void read_table(const uint8_t *table, unsigned int nvcpus, struct counts *c)
 {
-	unsigned int len = table[4] | (unsigned int)table[5] << 8, entries = table[34] | (unsigned int)table[35] << 8;
+	unsigned int len = table[4] | (unsigned int)table[5] << 8,
+		     entries = table[34] | (unsigned int)table[35] << 8;
 	const uint8_t *e = table + 44;
 
 	assert_memory_equal(table, "PCMP", 4);
@@ -57,12 +58,25 @@ static void read_table(const uint8_t *table, unsigned int nvcpus, struct counts 
 	for (; entries > 0; entries--) {
 		assert_true(e < table + len);
 		switch (e[0]) {
-		case 0: read_cpu(e, c); break;
-		case 1: assert_memory_equal(e + 2, "ISA   ", 6); c->buses++; break;
-		case 2: assert_int_equal(e[1], nvcpus); c->ioapics++; break;
-		case 3: read_interrupt(e, nvcpus, c); break;
-		case 4: c->local++; break;
-		default: fail_msg("entry of type %u", e[0]);
+		case 0:
+			read_cpu(e, c);
+			break;
+		case 1:
+			assert_memory_equal(e + 2, "ISA   ", 6);
+			c->buses++;
+			break;
+		case 2:
+			assert_int_equal(e[1], nvcpus);
+			c->ioapics++;
+			break;
+		case 3:
+			read_interrupt(e, nvcpus, c);
+			break;
+		case 4:
+			c->local++;
+			break;
+		default:
+			fail_msg("entry of type %u", e[0]);
 		}
 		e += e[0] == 0 ? 20 : 8;
 	}
@@ -114,7 +128,8 @@ static void test_bad_numbers(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_bad_numbers)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+					   cmocka_unit_test(test_bad_numbers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void sys_appends_the_reason(void **state)
 
 	(void)state;
 	assert_int_equal(err_sys(&err, ENOENT, "cannot open '%s'", "f"), -ENOENT);
-	assert_string_equal(err.msg, "cannot open 'f': does not exist");
+	assert_string_equal(err.msg, "cannot open 'f': missing");
 }
 
 static void prefix_needs_an_error(void **state)
@@ -104,8 +104,18 @@ static void cut_leaves_no_half_character(void **state)
 static void reasons_mislead_no_engine(void **state)
 {
 	static const char *const searched[] = {
-		"permission denied", "no such file or directory", "not a directory",
-		"is a directory",    "executable file not found", "exec format error"};
+		"permission denied",
+		"operation not permitted",
+		"no such file or directory",
+		"does not exist",
+		"not a directory",
+		"is a directory",
+		"executable file not found",
+		"exec format error",
+		"no such process",
+		"already finished",
+		"not running",
+	};
 
 	(void)state;
 	for (int code = 1; code < 134; code++) {

@@ -78,9 +78,13 @@ static void text_form(void **state)
 	assert_int_equal(errno, EBADF);
 	log_set_context(NULL);
 	log_warn("other");
-	assert_non_null(strstr(logged(), "Z info: box: value 5\n"));
-	assert_non_null(strstr(text, "Z warning: other\n"));
-	assert_int_equal(lines(text), 2);
+	log_error("a \"quoted\" back\\slash");
+	assert_int_equal(strncmp(logged(), "time=\"2", strlen("time=\"2")), 0);
+	assert_int_equal(text[strlen("time=\"2026-01-02T15:04:05")], 'Z');
+	assert_non_null(strstr(text, "Z\" level=info msg=\"box: value 5\"\n"));
+	assert_non_null(strstr(text, "Z\" level=warning msg=\"other\"\n"));
+	assert_non_null(strstr(text, "Z\" level=error msg=\"a \\\"quoted\\\" back\\\\slash\"\n"));
+	assert_int_equal(lines(text), 3);
 }
 
 static void json_form(void **state)
@@ -113,8 +117,9 @@ static void hostile_bytes_stay_in_their_line(void **state)
 	log_info("a\nb\r\033[31m\x80\xc3\xa9\xff\xc2\x9b\xe2\x80\xa8\x7f\xed\xa0\x80\xc0\xaf");
 	assert_non_null(
 		strstr(logged(),
-		       "info: a\\x0ab\\x0d\\x1b[31m\\x80\xc3\xa9\\xff\\xc2\\x9b\\xe2\\x80\\xa8\\x7f"
-		       "\\xed\\xa0\\x80\\xc0\\xaf\n"));
+		       "level=info "
+		       "msg=\"a\\nb\\x0d\\x1b[31m\\x80\xc3\xa9\\xff\\xc2\\x9b\\xe2\\x80\\xa8\\x7f"
+		       "\\xed\\xa0\\x80\\xc0\\xaf\"\n"));
 	assert_int_equal(lines(text), 1);
 	start(LOG_FORMAT_JSON, LOG_INFO);
 	log_info("a\nb\t\"}\x01\xff\xc3\xa9\xf0\x9f\x98\x80\xf4\x90\x80\x80");

@@ -92,6 +92,7 @@ static void test_shared(void **state)
 	struct fixture *f = *state;
 	static const unsigned int ids[] = {1, 2, 1, 1, 3, 4};
 
+	/* clang-format off: it tears the literals apart */
 	open_ok(f, ROOT,
 		BIND("/data", "volume", "\"bind\"") "," BIND(
 			"/ro", "volume",
@@ -109,6 +110,7 @@ static void test_shared(void **state)
 											      "\"bi"
 											      "nd"
 											      "\""));
+	/* clang-format on */
 	assert_int_equal(f->exports.n, 5);
 	assert_int_equal(f->exports.nbinds, 6);
 	for (unsigned int i = 0; i < 6; i++) {

@@ -33,8 +33,8 @@ teardown() { common_teardown; }
 }
 
 @test "exec: --tty under a pty" {
-	run -0 python3 "$TESTS/vm/tty.py" "$CAISSON" --root "$ROOT" exec --tty c1 /bin/sh -c \
-		'trap "echo caught" INT; tty; stty size; while read -r line; do case $line in size) stty size ;; bye) exit 5 ;; *) echo "got $line" ;; esac; done'
+	run -0 python3 "$TESTS/vm/terminal.py" "$CAISSON" --root "$ROOT" exec --tty c1 /bin/sh -c \
+		'trap "echo caught" INT; tty; stty size; while :; do read -r line || continue; case $line in size) stty size ;; bye) exit 5 ;; *) echo "got $line" ;; esac; done'
 }
 
 @test "exec: detached, with a pid file; killing the stand-in kills the process" {

@@ -7,7 +7,7 @@ load helpers
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-SIZE=${STDIO_BYTES:-100M}
+SIZE=${STDIO_BYTES:-100m}
 
 @test "stdio: $SIZE into the container are byte-exact" {
 	bundle
@@ -81,14 +81,14 @@ SIZE=${STDIO_BYTES:-100M}
 
 @test "tty: run -t under a pty echoes, resizes, passes Ctrl-C and ends" {
 	bundle '.process.terminal = true'
-	sh_args 'trap "echo caught" INT; tty; stty size; while read -r line; do case $line in size) stty size ;; bye) exit 5 ;; *) echo "got $line" ;; esac; done'
-	run -0 python3 "$TESTS/vm/tty.py" "$CAISSON" --root "$ROOT" run --bundle "$BUNDLE" c1
+	sh_args 'trap "echo caught" INT; tty; stty size; while :; do read -r line || continue; case $line in size) stty size ;; bye) exit 5 ;; *) echo "got $line" ;; esac; done'
+	run -0 python3 "$TESTS/vm/terminal.py" "$CAISSON" --root "$ROOT" run --bundle "$BUNDLE" c1
 }
 
 @test "tty: a terminal that is closed hangs the container up" {
 	bundle '.process.terminal = true'
 	sh_args 'trap "echo hup > /root/hup; exit 0" HUP; echo ready; while :; do read -r x || exit 3; done'
-	run -0 python3 "$TESTS/vm/tty.py" --hang-up "$BUNDLE/rootfs/root/hup" "$CAISSON" --root "$ROOT" run --bundle "$BUNDLE" c1
+	run -0 python3 "$TESTS/vm/terminal.py" --hang-up "$BUNDLE/rootfs/root/hup" "$CAISSON" --root "$ROOT" run --bundle "$BUNDLE" c1
 }
 
 @test "tty: the console socket gets the master of a host pty" {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drive a program under a pty as a user would: type, resize, press Ctrl-C, or hang up.
 
-tty.py COMMAND...                  the dialogue of tests/vm/stdio.bats, "run -t"
-tty.py --hang-up FILE COMMAND...   wait for "ready", close the terminal, wait until FILE exists
+terminal.py COMMAND...                  the dialogue of tests/vm/stdio.bats, "run -t"
+terminal.py --hang-up FILE COMMAND...   wait for "ready", close the terminal, wait until FILE exists
 """
 import fcntl
 import os
