@@ -50,7 +50,10 @@ filetree_in() {
 
 @test "files: a directory of 100,000 entries is listed whole, looked up and emptied" {
 	bundle
-	ext4 "$WORK/disk" 1G
+	truncate -s 1G "$WORK/disk.img"
+	mkfs.ext4 -q -F -N 120000 "$WORK/disk.img"
+	mkdir "$WORK/disk"
+	mount -o loop "$WORK/disk.img" "$WORK/disk"
 	mkdir "$WORK/disk/big"
 	(cd "$WORK/disk/big" && seq -f 'entry-%06.0f' 100000 | xargs -n 10000 touch)
 	edit '.mounts += [{destination: "/big", type: "bind", source: $d, options: ["rbind", "rw"]}]' --arg d "$WORK/disk/big"
