@@ -8,6 +8,9 @@
  *
  * Never reads past the hello: what follows belongs to the process. One timer serves all deadlines and runs only while
  * something waits.
+ *
+ * A stream that the host has closed already may still be claimed, for the input in it or just for its end, so it stays;
+ * but when the table is full, the oldest such makes room for a new one.
  */
 #include "guest/streams.h"
 
@@ -119,10 +122,34 @@ static void on_hello(struct loop_source *source, uint32_t events)
 		greet(conn);
 }
 
+/* Whether the host has closed all of it, not only its sending half: see lib/relay.c */
+static bool is_abandoned(int fd)
+{
+	return send(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
+	       errno != EINTR;
+}
+
+static void make_room(struct streams *streams)
+{
+	struct stream_conn *oldest = NULL;
+
+	if (streams->nconns < STREAMS_PENDING_MAX)
+		return;
+	/* The newest are first */
+	for (struct stream_conn *conn = streams->conns; conn; conn = conn->next) {
+		if (is_abandoned(conn->source.fd))
+			oldest = conn;
+	}
+	if (oldest)
+		drop_conn(oldest);
+}
+
 static void add_conn(struct streams *streams, int fd)
 {
 	struct stream_conn *conn = NULL;
 
+	if (!streams->vsock || streams_peer_is_host(fd))
+		make_room(streams);
 	if (streams->nconns < STREAMS_PENDING_MAX && (!streams->vsock || streams_peer_is_host(fd)))
 		conn = calloc(1, sizeof(*conn));
 	if (!conn) {

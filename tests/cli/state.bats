@@ -82,7 +82,7 @@ stopped() {
 	[[ $output == *'container not running'* ]]
 	run -0 runtime kill --all c1 KILL
 	run -1 runtime kill c1 NOSUCH
-	[[ $output == *'unknown signal "NOSUCH"'* ]]
+	[[ $output == *'unknown signal \"NOSUCH\"'* ]]
 	run -1 runtime start c1
 	[[ $output == *'cannot start a container that has stopped'* ]]
 	run -255 runtime exec c1 true

@@ -92,24 +92,16 @@ static void test_shared(void **state)
 	struct fixture *f = *state;
 	static const unsigned int ids[] = {1, 2, 1, 1, 3, 4};
 
-	/* clang-format off: it tears the literals apart */
+	/* The formatter would tear the literals apart */
+	/* clang-format off */
 	open_ok(f, ROOT,
-		BIND("/data", "volume", "\"bind\"") "," BIND(
-			"/ro", "volume",
-			"\"bind\",\"ro\"") ","
-					   "{\"destination\":\"/"
-					   "proc\",\"type\":\"proc\",\"source\":\"proc\"}"
-					   "," BIND("/again", "volume", "\"bind\",\"ro\",\"rw\"") "," BIND(
-						   "/link", "link",
-						   "\"bind\"") "," BIND("/deep", "volume",
-									"\"rbind\"") "," BIND("/etc"
-											      "/hos"
-											      "ts",
-											      "host"
-											      "s",
-											      "\"bi"
-											      "nd"
-											      "\""));
+		BIND("/data", "volume", "\"bind\"") ","
+		BIND("/ro", "volume", "\"bind\",\"ro\"") ","
+		"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+		BIND("/again", "volume", "\"bind\",\"ro\",\"rw\"") ","
+		BIND("/link", "link", "\"bind\"") ","
+		BIND("/deep", "volume", "\"rbind\"") ","
+		BIND("/etc/hosts", "hosts", "\"bind\""));
 	/* clang-format on */
 	assert_int_equal(f->exports.n, 5);
 	assert_int_equal(f->exports.nbinds, 6);

@@ -57,7 +57,9 @@ bundle() {
 	rootfs "$BUNDLE/rootfs"
 	"$CAISSON" spec --bundle "$BUNDLE"
 	cd "$BUNDLE" || return
-	edit '.process.terminal = false | .root.readonly = false | .process.noNewPrivileges = false'
+	# an emulated host is some thirty times slower: patience before a guest counts as hung
+	edit '.process.terminal = false | .root.readonly = false | .process.noNewPrivileges = false |
+		.annotations = {"org.caisson.heartbeat-seconds": "60", "org.caisson.boot-timeout-seconds": "180"}'
 	edit "$filter" "$@"
 }
 
