@@ -373,7 +373,9 @@ static void reset(const struct child_args *args)
 			keep[n++] = keep[i];
 	}
 	io_close_all_from(3, keep, n);
-	(void)signal(SIGPIPE, SIG_DFL);
+	for (int signo = 1; signo < NSIG;
+	     signo++) /* whatever the agent ignores, or was started with */
+		(void)signal(signo, SIG_DFL);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)umask(0);
 }

@@ -21,12 +21,16 @@ LOGS=build/check
 TALLY=$(mktemp)
 trap 'rm -f "$TALLY"' EXIT
 
+# mawk reads pipes in blocks unless told otherwise
+UNBUFFERED=()
+[[ $(readlink -f "$(command -v awk)") != *mawk ]] || UNBUFFERED=(-W interactive)
+
 say() { printf '== %s\n' "$*"; }
 
 # Counts TAP. Appends "passed failed skipped" to TALLY, prints what is worth showing. A suite that had to be repeated (its lab
 # died) says so with "# RETRIED": what it had counted since the last "# suite" line does not count.
 count() { # NAME SHOW(all|failures)
-	awk -v name="$1" -v show="$2" -v strict="${STRICT:-}" -v tally="$TALLY" '
+	awk "${UNBUFFERED[@]}" -v name="$1" -v show="$2" -v strict="${STRICT:-}" -v tally="$TALLY" '
 	function fresh() { plan = seen = pass = fail = skip = 0; planned = 0 }
 	function commit() {
 		if (planned && seen < plan) {
