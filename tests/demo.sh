@@ -7,8 +7,7 @@ cd "$(dirname "$0")/.."
 
 # Everything below runs where guests can run: on this host, or in the lab
 inside() {
-	local bundle
-	bundle=$(mktemp -d)
+	bundle=$(mktemp -d) # not local: the trap outlives the function
 	trap 'rm -rf "$bundle"' EXIT
 	mkdir -p "$bundle"/rootfs/{bin,dev,proc,sys,tmp}
 	cp "$(command -v busybox)" "$bundle/rootfs/bin/busybox"
