@@ -30,9 +30,6 @@ main() {
 		export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:exitcode=99} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 	fi
 	kvm_mode || return 2
-	# vCPUs of the lab take turns: an emulated processor that translates code while another patches it now and then kills a guest
-	# (triple fault, stale breakpoint), and here a dead guest must mean a fault of ours
-	export LAB_THREAD=${LAB_THREAD:-single}
 	echo "# guests run: $GUESTS; program: $CAISSON"
 	(($#)) || set -- tests/vm/*.bats
 	for f in "$@"; do

@@ -8,7 +8,7 @@ setup() {
 	common_setup
 	bundle
 	sh_args 'trap "exit 0" TERM; sleep 100000 & wait'
-	runtime run --detach c1 > /dev/null 2>&1 < /dev/null
+	detach c1
 }
 teardown() { common_teardown; }
 

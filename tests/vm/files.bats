@@ -70,7 +70,7 @@ filetree_in() {
 	echo one > "$WORK/vol/f"
 	edit '.mounts += [{destination: "/vol", type: "bind", source: $v, options: ["rbind", "rw"]}]' --arg v "$WORK/vol"
 	sh_args 'sleep 100000'
-	runtime run --detach c1 > /dev/null 2>&1 < /dev/null
+	detach c1
 	[[ $(runtime exec c1 cat /vol/f) == one ]]
 	echo two-longer > "$WORK/vol/f"
 	[[ $(runtime exec c1 cat /vol/f) == two-longer ]]

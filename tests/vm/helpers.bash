@@ -70,6 +70,11 @@ edit() { # JQ FILTER [JQ ARG...]
 	mv "$BUNDLE/config.new" "$BUNDLE/config.json"
 }
 
+# detach ID: start the bundle in the background; what it says is shown if it fails
+detach() {
+	runtime run --detach "$1" > "$WORK/said" 2>&1 < /dev/null || { echo "run --detach: $?"; cat "$WORK/said"; return 1; }
+}
+
 # args WORD...: what the container runs
 args() {
 	edit '.process.args = $a' --argjson a "$(printf '%s\036' "$@" | jq -Rsc 'split("\u001e")[:-1]')"

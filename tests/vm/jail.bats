@@ -18,7 +18,7 @@ teardown() { common_teardown; }
 	local vmm ns
 	bundle
 	sh_args 'sleep 100000'
-	runtime run --detach c1 > /dev/null 2>&1 < /dev/null
+	detach c1
 	vmm=$(vmm_of c1)
 	for ns in user mnt pid net ipc uts cgroup; do
 		[[ $(readlink "/proc/$vmm/ns/$ns") != "$(readlink "/proc/self/ns/$ns")" ]]

@@ -36,7 +36,7 @@ teardown() { common_teardown; }
 @test "life: an id that exists is refused and the first container lives on" {
 	bundle
 	sh_args 'sleep 100000'
-	runtime run --detach c1 > /dev/null 2>&1 < /dev/null
+	detach c1
 	run -1 runtime run c1
 	[[ $output == *'container with given ID already exists'* ]]
 	[[ $(runtime exec c1 echo alive) == alive ]]
