@@ -27,8 +27,8 @@ UNBUFFERED=()
 
 say() { printf '== %s\n' "$*"; }
 
-# Counts TAP. Appends "passed failed skipped" to TALLY, prints what is worth showing. A suite that had to be repeated (its lab
-# died) says so with "# RETRIED": what it had counted since the last "# suite" line does not count.
+# Counts TAP. Appends "passed failed skipped" to TALLY, prints what is worth showing: failures, and the progress that
+# tests/run-vm.sh reports as comments.
 count() { # NAME SHOW(all|failures)
 	awk "${UNBUFFERED[@]}" -v name="$1" -v show="$2" -v strict="${STRICT:-}" -v tally="$TALLY" '
 	function fresh() { plan = seen = pass = fail = skip = 0; planned = 0 }
@@ -46,7 +46,7 @@ count() { # NAME SHOW(all|failures)
 	}
 	BEGIN { where = name; fresh() }
 	/^# suite [^ ]+$/ { commit(); where = $3; print; fflush(); next }
-	/# RETRIED/ { fresh(); where = name; print "# " name ": repeated: " $0; fflush(); next }
+	/^# [a-z]+\.bats: / { print; fflush(); next }
 	/^1\.\.[0-9]+/ { plan += substr($1, 4); planned = 1; next }
 	/^(not )?ok([ \t]|$)/ {
 		seen++; shown = 1
@@ -146,7 +146,7 @@ vm() { # VARIANT
 	local san=()
 	[[ $1 == release ]] || san=(SAN="$1")
 	if make_quietly all "${san[@]}"; then
-		tap "vm-$1" all env VARIANT="$1" tests/run-vm.sh
+		tap "vm-$1" failures env VARIANT="$1" tests/run-vm.sh
 	else
 		failed_build "the program ($1)"
 	fi

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Sourced: where guests run. Sets GUESTS to "direct" (this host's /dev/kvm) or "lab" (tests/lab), and in_guest_host(), which runs
-# a command there. KVM=direct|lab overrides what `caisson check` finds.
+# a command there. KVM=direct|lab overrides what `caisson check` finds. LAB_CPUS, LAB_MEMORY: the lab's machine.
 
 TOP=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 VARIANT=${VARIANT:-release}
@@ -32,7 +32,7 @@ in_guest_host() {
 	for v in CAISSON VARIANT ${PASS:-}; do [[ -n ${!v+x} ]] && options+=(-e "$v"); done
 	# directories that the lab hides below a tmpfs of its own are shared explicitly
 	case $TOP/ in /tmp/* | /run/* | /var/lib/docker/* | /var/lib/containe*) options+=(-w "$TOP") ;; esac
-	"$TOP/tests/lab/lab" -t "$limit" ${LAB_MEMORY:+-m "$LAB_MEMORY"} "${options[@]}" "$@"
+	"$TOP/tests/lab/lab" -t "$limit" ${LAB_MEMORY:+-m "$LAB_MEMORY"} ${LAB_CPUS:+-s "$LAB_CPUS"} "${options[@]}" "$@"
 	rc=$?
 	return $rc
 }
