@@ -42,8 +42,9 @@
 #define VMM_NAMESPACES                                                                             \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
 	 CLONE_NEWCGROUP)
-#define VMM_ID_MAP_MAX 4096	  /* bytes of an id map: the kernel takes at most a page */
-#define VMM_EXEC_FIRST_FREE_FD 16 /* the child moves what it needs above this first */
+#define VMM_ID_MAP_MAX 4096		 /* bytes of an id map: the kernel takes at most a page */
+#define VMM_EXEC_FD (VMM_CONTROL_FD + 1) /* the program, until the child has executed it */
+#define VMM_EXEC_FIRST_FREE_FD 16	 /* the child moves what it needs above this first */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define VMM_KEEPS_SANITIZER 1
@@ -57,8 +58,8 @@ static const char *const kept_environment[] = {NULL};
 /* ---- the child, between clone and exec ---------------------------------------------------------------------------- */
 
 struct child {
-	int exe_fd, control_fd, root_fd, log_fd; /* -1: none */
-	char *argv[4], *envp[ARRAY_SIZE(kept_environment) + 1];
+	int exe_fd, control_fd, log_fd; /* -1: none */
+	char *argv[3], *envp[ARRAY_SIZE(kept_environment) + 1];
 };
 
 static void child_fail(const char *what, int code) __attribute__((noreturn));
@@ -84,7 +85,7 @@ static int child_place(int *fd, int target, bool inherit)
 	return 0;
 }
 
-/* Everything needed goes above VMM_EXEC_FIRST_FREE_FD first, so that filling 0 to 5 overwrites nothing */
+/* Everything needed goes above VMM_EXEC_FIRST_FREE_FD first, so that filling 0 to VMM_EXEC_FD overwrites nothing */
 static int child_lift(int *fd)
 {
 	int lifted;
@@ -106,36 +107,16 @@ static void child_arrange_fds(struct child *c)
 	if (child_lift(&c->control_fd) < 0 || child_place(&c->control_fd, VMM_CONTROL_FD, true) < 0)
 		_exit(1);
 	if (null_fd < 0 || child_lift(&null_fd) < 0 || child_lift(&c->exe_fd) < 0 ||
-	    child_lift(&c->root_fd) < 0 || child_lift(&c->log_fd) < 0)
+	    child_lift(&c->log_fd) < 0)
 		child_fail("descriptors", errno);
 	for (int fd = 0; fd <= 2; fd++)
 		if (dup3(VMM_KEEPS_SANITIZER && fd == 2 && c->log_fd >= 0 ? c->log_fd : null_fd, fd,
 			 0) < 0)
 			child_fail("descriptors", errno);
-	r = child_place(&c->exe_fd, VMM_WIRE_ROOT_FD + 1, false);
+	r = child_place(&c->exe_fd, VMM_EXEC_FD, false);
 	if (r < 0)
 		child_fail("descriptors", -r);
-	if (c->root_fd >= 0) {
-		r = child_place(&c->root_fd, VMM_WIRE_ROOT_FD + 2, false);
-		if (r < 0)
-			child_fail("descriptors", -r);
-	}
-	io_close_all_from(VMM_WIRE_ROOT_FD + (c->root_fd >= 0 ? 3 : 2), NULL, 0);
-}
-
-/* Keep "/" of the new mount namespace, which the jail replaces, and stand on @root_fd for the exec */
-static void child_enter_root(struct child *c)
-{
-	int fd;
-
-	(void)close(VMM_WIRE_ROOT_FD);
-	if (c->root_fd < 0)
-		return;
-	fd = open("/", O_PATH | O_DIRECTORY);
-	if (fd != VMM_WIRE_ROOT_FD)
-		child_fail("the root directory", fd < 0 ? errno : EBADF);
-	if (fchdir(c->root_fd) < 0 || chroot(".") < 0)
-		child_fail("the program's root directory", errno);
+	io_close_all_from(VMM_EXEC_FD + 1, NULL, 0);
 }
 
 static void child_wait_for_config(void)
@@ -157,7 +138,6 @@ static void child_main(struct child *c)
 
 	child_arrange_fds(c);
 	child_wait_for_config();
-	child_enter_root(c);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)syscall(SYS_execveat, c->exe_fd, "", c->argv, c->envp, AT_EMPTY_PATH);
@@ -173,16 +153,10 @@ static void fill_child(struct child *c, const struct vmm_config *config, int con
 {
 	size_t n = 0;
 
-	*c = (struct child){.exe_fd = config->exe_fd,
-			    .control_fd = control_fd,
-			    .root_fd = -1,
-			    .log_fd = config->log_fd};
+	*c = (struct child){
+		.exe_fd = config->exe_fd, .control_fd = control_fd, .log_fd = config->log_fd};
 	c->argv[0] = (char *)VMM_PROGRAM_NAME;
 	c->argv[1] = (char *)config->name;
-	if (config->root_fd > 0) {
-		c->root_fd = config->root_fd;
-		c->argv[2] = (char *)VMM_WIRE_ROOT_ARG;
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(kept_environment); i++) {
 		char *value = kept_environment[i] ? getenv(kept_environment[i]) : NULL;
 

@@ -98,12 +98,6 @@ struct vmm_config {
 	const struct vmm_export *exports;
 	unsigned int
 		nexports; /* ≤ MACHINE_EXPORTS_MAX; more than a message carries are sent by ADD_EXPORT first */
-	/*
-	 * A program that is linked dynamically (sanitizer builds) needs its interpreter and libraries while it is executed, and
-	 * must not take them from a tree that somebody else controls: this directory is then its "/" until the jail closes.
-	 * O_PATH is enough. 0 or -1: the caller's own root, right for a static program.
-	 */
-	int root_fd;
 };
 
 struct vmm {

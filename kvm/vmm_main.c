@@ -2,7 +2,7 @@
 /*
  * The vmm process.
  *
- * vmm.c has put it into namespaces of its own and executed it with descriptors 0 to 3 (and 4, see VMM_WIRE_ROOT_FD). Its life:
+ * vmm.c has put it into namespaces of its own and executed it with descriptors 0 to 3. Its life:
  *
  *   receive the configuration   on VMM_CONTROL_FD, checked by vmm_wire.c
  *   close the jail              jail.c; from here on there are no paths and hardly a capability
@@ -209,16 +209,6 @@ static int receive_config(struct vmm_process *p, struct err *err)
 	return io_set_nonblock(VMM_CONTROL_FD, true);
 }
 
-/* The rest of the original root is needed no longer: the jail starts from the namespace's own "/" */
-static int leave_program_root(const char *arg, struct err *err)
-{
-	if (!arg || strcmp(arg, VMM_WIRE_ROOT_ARG) != 0)
-		return 0;
-	if (fchdir(VMM_WIRE_ROOT_FD) < 0 || chroot(".") < 0 || close(VMM_WIRE_ROOT_FD) < 0)
-		return err_sys(err, errno, "leaving the program's root directory");
-	return 0;
-}
-
 static int make_files(struct vmm_process *p, struct err *err)
 {
 	struct rlimit limit = {0};
@@ -331,14 +321,11 @@ static int make_loop(struct vmm_process *p, struct err *err)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-static int set_up(struct vmm_process *p, const char *root_arg, struct err *err)
+static int set_up(struct vmm_process *p, struct err *err)
 {
 	int r;
 
 	r = receive_config(p, err);
-	if (r < 0)
-		return r;
-	r = leave_program_root(root_arg, err);
 	if (r < 0)
 		return r;
 	r = jail_enter(&p->proc_fd, err);
@@ -416,7 +403,7 @@ int vmm_main(int argc, char **argv)
 	(void)prctl(PR_SET_NAME, VMM_PROGRAM_NAME, 0, 0, 0);
 	log_set_fd(-1);
 	log_set_context(argc > 1 ? argv[1] : NULL);
-	r = set_up(p, argc > 2 ? argv[2] : NULL, &err);
+	r = set_up(p, &err);
 	if (r == 0)
 		r = run(p, &err);
 	if (p->machine)

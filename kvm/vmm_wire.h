@@ -15,9 +15,6 @@
 #include "lib/err.h"
 #include "lib/io.h"
 
-#define VMM_WIRE_ROOT_FD \
-	4 /* in the new process, if VMM_WIRE_HAS_ROOT: "/" of its mount namespace */
-#define VMM_WIRE_ROOT_ARG "root" /* argv[2] then */
 #define VMM_WIRE_EXPORTS_MAX (IO_PASS_FDS_MAX - 5)
 
 #define VMM_WIRE_INITRAMFS (1u << 0)
