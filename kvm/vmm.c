@@ -102,13 +102,21 @@ static int child_lift(int *fd)
 static void child_arrange_fds(struct child *c)
 {
 	int null_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	int r;
+	int r = null_fd < 0 ? -errno : 0;
 
-	if (child_lift(&c->control_fd) < 0 || child_place(&c->control_fd, VMM_CONTROL_FD, true) < 0)
+	if (child_lift(&c->control_fd) < 0)
 		_exit(1);
-	if (null_fd < 0 || child_lift(&null_fd) < 0 || child_lift(&c->exe_fd) < 0 ||
-	    child_lift(&c->log_fd) < 0)
-		child_fail("descriptors", errno);
+	if (r == 0)
+		r = child_lift(&null_fd);
+	if (r == 0)
+		r = child_lift(&c->exe_fd);
+	if (r == 0)
+		r = child_lift(&c->log_fd);
+	/* Before a failure can be reported, but after all that may lie in its place has left */
+	if (child_place(&c->control_fd, VMM_CONTROL_FD, true) < 0)
+		_exit(1);
+	if (r < 0)
+		child_fail("descriptors", -r);
 	for (int fd = 0; fd <= 2; fd++)
 		if (dup3(VMM_KEEPS_SANITIZER && fd == 2 && c->log_fd >= 0 ? c->log_fd : null_fd, fd,
 			 0) < 0)
