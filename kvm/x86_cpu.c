@@ -11,8 +11,10 @@
  *   TSC deadline  from KVM_CAP_TSC_DEADLINE_TIMER, since KVM leaves the bit out of its list: with it, and kvmclock's TSC rate,
  *                 a kernel calibrates nothing at boot
  *   left out      performance counters (0xa, 0x80000022: every access is an exit, and they show the host), MONITOR/MWAIT,
- *                 virtualisation (VMX, SVM: what the guest does not see cannot be attacked), machine checks (there is nobody
- *                 to report them), thermal and power leaves but for ARAT, SGX, resource control, processor trace
+ *                 virtualisation (VMX, SVM: what the guest does not see cannot be attacked), encrypted memory (0x8000001f: KVM
+ *                 lists what a host can give; an ordinary guest that finds SEV there reads an MSR that it does not have, and
+ *                 faults before it can handle it), machine checks (there is nobody to report them), thermal and power leaves
+ *                 but for ARAT, SGX, resource control, processor trace
  *
  * The same code serves Intel, AMD and an emulated AMD: leaves of the other vendor are simply not in KVM's list. CPUID is not a
  * security boundary; KVM checks what a guest may use by this list as well.
@@ -205,8 +207,8 @@ static void filter_extended(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_p
 
 void x86_cpuid_filter(struct x86_cpuid *cpuid, const struct x86_cpuid_params *params)
 {
-	static const uint32_t cleared[] = {5,	 0xa,	     0xf,	 0x10,	    0x12,
-					   0x14, 0x8000000a, 0x80000020, 0x80000022};
+	static const uint32_t cleared[] = {5,	 0xa,	     0xf,	 0x10,	     0x12,
+					   0x14, 0x8000000a, 0x8000001f, 0x80000020, 0x80000022};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cleared); i++)
 		clear_leaf(cpuid, cleared[i]);

@@ -47,6 +47,7 @@ static struct x86_cpuid host(bool amd)
 		add(&c, 0x8000001d, 0, 0x4121, 0x01c0003f, 0x3f, 0);
 		add(&c, 0x8000001d, 3, 0x3c163, 0x03c0003f, 0x7fff, 1);
 		add(&c, 0x8000001e, 0, 0x5a, 0x12d, 3, 0);
+		add(&c, 0x8000001f, 0, 2, 0x173, 0x1fd, 1);
 		add(&c, 0x80000026, 0, 1, 2, 3, 4);
 	}
 	return c;
@@ -141,6 +142,8 @@ static void test_amd(void **state)
 	assert_int_equal(leaf(&c, 0x8000001e, 0)->eax, 253);
 	assert_int_equal(leaf(&c, 0x8000001e, 0)->ebx, 253);
 	assert_int_equal(leaf(&c, 0x8000001e, 0)->ecx, 0);
+	assert_int_equal(leaf(&c, 0x8000001f, 0)->eax, 0);
+	assert_int_equal(leaf(&c, 0x8000001f, 0)->ebx, 0);
 }
 
 static void test_one_vcpu(void **state)
