@@ -10,11 +10,11 @@
  *                 asynchronous page faults (nothing of ours swaps), migration control and MSI extensions (there are no MSIs)
  *   TSC deadline  from KVM_CAP_TSC_DEADLINE_TIMER, since KVM leaves the bit out of its list: with it, and kvmclock's TSC rate,
  *                 a kernel calibrates nothing at boot
- *   left out      performance counters (0xa, 0x80000022: every access is an exit, and they show the host), MONITOR/MWAIT,
- *                 virtualisation (VMX, SVM: what the guest does not see cannot be attacked), encrypted memory (0x8000001f: KVM
- *                 lists what a host can give; an ordinary guest that finds SEV there reads an MSR that it does not have, and
- *                 faults before it can handle it), machine checks (there is nobody to report them), thermal and power leaves
- *                 but for ARAT, SGX, resource control, processor trace
+ *   left out      performance counters (0xa, 0x80000022, debug store: every access is an exit, and they show the host),
+ *                 MONITOR/MWAIT, virtualisation (VMX, SVM: what the guest does not see cannot be attacked), encrypted memory
+ *                 (0x8000001f: KVM lists what a host can give; an ordinary guest that finds SEV there reads an MSR that it does
+ *                 not have, and faults before it can handle it), machine checks (there is nobody to report them), thermal and
+ *                 power leaves but for ARAT, SGX, resource control, processor trace
  *
  * The same code serves Intel, AMD and an emulated AMD: leaves of the other vendor are simply not in KVM's list. CPUID is not a
  * security boundary; KVM checks what a guest may use by this list as well.
@@ -39,6 +39,7 @@ _Static_assert(offsetof(struct x86_cpuid, entries) == offsetof(struct kvm_cpuid2
 
 #define BIT(n) (1u << (n))
 
+#define CPUID_1_ECX_DTES64 BIT(2)
 #define CPUID_1_ECX_MONITOR BIT(3)
 #define CPUID_1_ECX_VMX BIT(5)
 #define CPUID_1_ECX_PDCM BIT(15)
@@ -46,8 +47,12 @@ _Static_assert(offsetof(struct x86_cpuid, entries) == offsetof(struct kvm_cpuid2
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
 #define CPUID_1_EDX_MCE BIT(7)
 #define CPUID_1_EDX_MCA BIT(14)
+#define CPUID_1_EDX_DS BIT(21)
 #define CPUID_1_EDX_HTT BIT(28)
 #define CPUID_6_EAX_ARAT BIT(2)
+#define CPUID_7_EBX_SGX BIT(2)
+#define CPUID_7_EBX_PROCESSOR_TRACE BIT(25)
+#define CPUID_7_ECX_SGX_LC BIT(30)
 #define CPUID_80000001_ECX_CMP_LEGACY BIT(1)
 #define CPUID_80000001_ECX_SVM BIT(2)
 #define CPUID_80000001_ECX_PERFCTR (BIT(23) | BIT(24) | BIT(28))
@@ -123,11 +128,20 @@ static void filter_leaf_1(struct kvm_cpuid_entry2 *e, const struct x86_cpuid_par
 	if (logical > 255)
 		logical = 255;
 	e->ebx = (e->ebx & 0xffff) | (logical << 16) | (p->apic_id << 24);
-	e->ecx &= ~(CPUID_1_ECX_MONITOR | CPUID_1_ECX_VMX | CPUID_1_ECX_PDCM |
+	e->ecx &= ~(CPUID_1_ECX_DTES64 | CPUID_1_ECX_MONITOR | CPUID_1_ECX_VMX | CPUID_1_ECX_PDCM |
 		    CPUID_1_ECX_TSC_DEADLINE);
 	e->ecx |= CPUID_1_ECX_HYPERVISOR | (p->tsc_deadline ? CPUID_1_ECX_TSC_DEADLINE : 0);
-	e->edx &= ~(CPUID_1_EDX_MCE | CPUID_1_EDX_MCA | CPUID_1_EDX_HTT);
+	e->edx &= ~(CPUID_1_EDX_MCE | CPUID_1_EDX_MCA | CPUID_1_EDX_DS | CPUID_1_EDX_HTT);
 	e->edx |= p->nvcpus > 1 ? CPUID_1_EDX_HTT : 0;
+}
+
+/* The features whose leaves are cleared: a bit without its leaf promises what is not there */
+static void filter_leaf_7(struct kvm_cpuid_entry2 *e)
+{
+	if (e->index != 0)
+		return;
+	e->ebx &= ~(CPUID_7_EBX_SGX | CPUID_7_EBX_PROCESSOR_TRACE);
+	e->ecx &= ~CPUID_7_ECX_SGX_LC;
 }
 
 /* Caches (Intel 4, AMD 0x8000001d): EAX has type, level and the APIC ids that share it; levels 1 and 2 are a core's own */
@@ -222,6 +236,8 @@ void x86_cpuid_filter(struct x86_cpuid *cpuid, const struct x86_cpuid_params *pa
 			filter_cache(e, params, true);
 		else if (e->function == 6)
 			e->eax &= CPUID_6_EAX_ARAT, e->ebx = e->ecx = e->edx = 0;
+		else if (e->function == 7)
+			filter_leaf_7(e);
 		else if (e->function == KVM_CPUID_FEATURES)
 			e->eax &= ~CPUID_KVM_DROPPED;
 		else if (e->function >= 0x80000000)

@@ -34,7 +34,7 @@ static struct x86_cpuid host(bool amd)
 	}
 	add(&c, 5, 0, 0x40, 0x40, 3, 0x2020);
 	add(&c, 6, 0, 0xffff, 2, 9, 1);
-	add(&c, 7, 0, 2, 0xf1bf27ef, 0x1b415f6e, 0xffdf4432);
+	add(&c, 7, 0, 2, 0xf3bf27ef, 0x5b415f6e, 0xffdf4432);
 	add(&c, 0xa, 0, 0x08300805, 0, 7, 0x8604);
 	add(&c, 0xb, 0, 1, 2, 0x100, 0x5a);
 	add(&c, 0xb, 1, 7, 0x60, 0x201, 0x5a);
@@ -70,8 +70,9 @@ static void check_leaf_1(struct x86_cpuid *c, uint32_t apic_id, uint32_t logical
 	assert_int_equal(e->ebx & 0xffff, 0x0800);
 	assert_true(e->ecx >> 31 & 1);
 	assert_true(e->ecx >> 24 & 1);
-	assert_false(e->ecx & (1u << 3 | 1u << 5)); /* MONITOR, VMX */
-	assert_false(e->edx & (1u << 7 | 1u << 14));
+	assert_false(e->ecx & (1u << 3 | 1u << 5));		/* MONITOR, VMX */
+	assert_false(e->ecx & (1u << 2 | 1u << 15));		/* DTES64, PDCM */
+	assert_false(e->edx & (1u << 7 | 1u << 14 | 1u << 21)); /* MCE, MCA, DS */
 	assert_int_equal(e->edx >> 28 & 1, logical > 1);
 }
 
@@ -109,7 +110,9 @@ static void test_intel(void **state)
 	assert_int_equal(leaf(&c, 5, 0)->eax, 0);
 	assert_int_equal(leaf(&c, 6, 0)->eax, 4);
 	assert_int_equal(leaf(&c, 6, 0)->ecx, 0);
-	assert_int_equal(leaf(&c, 7, 0)->ebx, 0xf1bf27ef);
+	assert_int_equal(leaf(&c, 7, 0)->ebx, 0xf1bf27eb); /* without SGX and processor trace */
+	assert_int_equal(leaf(&c, 7, 0)->ecx, 0x1b415f6e);
+	assert_int_equal(leaf(&c, 7, 0)->edx, 0xffdf4432);
 	assert_int_equal(leaf(&c, 0xa, 0)->eax, 0);
 	assert_int_equal(leaf(&c, 0x80000008, 0)->ecx, 0);
 	assert_int_equal(leaf(&c, KVM_CPUID_FEATURES, 0)->eax & (1u << KVM_FEATURE_ASYNC_PF), 0);
