@@ -98,6 +98,23 @@ static void end_internal(struct vcpu *vcpu, const char *what)
 	}
 }
 
+/*
+ * Two ways lead here. KVM gives up when an exception cannot be delivered: then this is where the guest was. Or the processor
+ * itself shut down: Intel's leaves the state as it was, AMD's does not, and KVM resets the vCPU, which shows as 0xfff0.
+ */
+static void end_triple_fault(struct vcpu *vcpu)
+{
+	struct kvm_sregs sregs = {0};
+	struct kvm_regs regs = {0};
+
+	(void)ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	(void)ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+	machine_end(vcpu->machine, VMM_END_TRIPLE_FAULT,
+		    "triple fault on vCPU %u at %#llx (rsp %#llx, cr2 %#llx, cr3 %#llx)",
+		    vcpu->index, (unsigned long long)regs.rip, (unsigned long long)regs.rsp,
+		    (unsigned long long)sregs.cr2, (unsigned long long)sregs.cr3);
+}
+
 static void handle_system_event(struct vcpu *vcpu)
 {
 	switch (vcpu->run->system_event.type) {
@@ -133,8 +150,7 @@ static void handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_HLT: /* only without an in-kernel APIC */
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		machine_end(vcpu->machine, VMM_END_TRIPLE_FAULT, "triple fault on vCPU %u",
-			    vcpu->index);
+		end_triple_fault(vcpu);
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		handle_system_event(vcpu);
