@@ -16,7 +16,7 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-#define MACHINE_SLOTS_MAX 12 /* interrupt lines 5 to 7, 9 to 12 and 16 to 20, see machine.c */
+#define MACHINE_SLOTS_MAX 12 /* interrupt lines 5 to 7, 9 to 11 and 16 to 21, see machine.c */
 
 struct vcpu;
 struct machine;

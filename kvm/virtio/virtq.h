@@ -4,8 +4,8 @@
  *
  * The queue lies in guest memory and the driver may write anything at any time. virtq_pop() is the one checked door: indexes are
  * bounded by the queue's size, chains by VIRTQ_CHAIN_MAX entries (cycles included) and by total bytes, every buffer is
- * covered by gmem_range(), indirect tables (§2.7.5.3) are copied once before they are read, readable buffers come before
- * writable ones. After -EPROTO the device calls virtio_dev_broken() and stops.
+ * covered by gmem_range(), each descriptor (of an indirect table, §2.7.5.3, too) is copied once before it is looked at,
+ * readable buffers come before writable ones. After -EPROTO the device calls virtio_dev_broken() and stops.
  */
 #ifndef KVM_VIRTIO_VIRTQ_H
 #define KVM_VIRTIO_VIRTQ_H
