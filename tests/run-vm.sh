@@ -7,9 +7,8 @@
 # VARIANT=release|address chooses the build, KVM=direct|lab where guests run (default: found out), SUITE_LIMIT_S the time for one
 # suite, JOBS how many suites run at a time (the number of CPUs in the lab, else 1).
 #
-# In the lab each suite has a machine of its own with ONE processor: an emulator that runs two at a time can execute code that the
-# other has just replaced, and then a kernel dies of no fault of ours. So the parallelism is between machines, and a guest that
-# dies there is our bug: nothing is repeated, but for a machine that died itself (status 125: once, and it is said).
+# In the lab each suite has a machine of its own with ONE processor (kvm-mode.sh says why), so the parallelism is between machines, and
+# a guest that dies there is our bug: nothing is repeated, but for a machine that died itself (status 125: once, and it is said).
 #
 # A suite's output is kept until it ends, so that blocks do not mix; what comes meanwhile is shown as comments.
 set -u
@@ -65,12 +64,8 @@ main() {
 		export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:exitcode=99} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 	fi
 	kvm_mode || return 2
-	jobs=1
-	if [[ $GUESTS == lab ]]; then
-		jobs=$(nproc)
-		export LAB_CPUS=${LAB_CPUS:-1}
-	fi
-	jobs=${JOBS:-$jobs}
+	jobs=${JOBS:-1}
+	[[ $GUESTS == direct || -n ${JOBS:-} ]] || jobs=$(nproc)
 	echo "# guests run: $GUESTS, $jobs suites at a time; program: $CAISSON"
 	LOCK=$(mktemp)
 	(($#)) || mapfile -t suites < <(order)
