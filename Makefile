@@ -112,7 +112,7 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson) \
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
 .PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz lint format \
-	fuzz bench cover install clean help FORCE
+	fuzz fault bench cover install clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
 
@@ -151,6 +151,9 @@ check-vm: all			## bats suites in real guests
 check-san:			## the same with the sanitised program
 	+$(Q)$(MAKE) --no-print-directory all SAN=address
 	$(Q)VARIANT=address tests/run-vm.sh
+
+fault: all			## kill -9 at ROUNDS (200) random moments; counts what is left
+	$(Q)VARIANT=release SUITE_LIMIT_S=7200 tests/run-vm.sh tests/fault/*.bats
 
 lint:				## layers, sizes, format, static analysis, spelling
 	$(Q)tests/lint/run.sh

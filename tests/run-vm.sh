@@ -21,7 +21,7 @@ ORDER='files run stdio life exec bad jail'
 suite() { # FILE OUTPUT: its TAP into OUTPUT
 	local rc
 	: > "$2"
-	TOOLS=$TOP/build/release/tests PASS='TOOLS BATS_FILTER SUITE_JOBS STDIO_BYTES ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS' \
+	TOOLS=$TOP/build/release/tests PASS='TOOLS ROUNDS SEED BATS_FILTER SUITE_JOBS STDIO_BYTES ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS' \
 		in_guest_host "${SUITE_LIMIT_S:-1500}" bats --tap ${BATS_FILTER:+--filter "$BATS_FILTER"} "$1" < /dev/null > "$2" 2>&1 &
 	tail -q --pid=$! -n +1 -s 0.5 -f "$2" | sed -u -nE "s|^(not )?ok|# ${1##*/}: &|p"
 	wait $!

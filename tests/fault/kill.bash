@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# kill -9 at random moments. Sourced by the suites beside it, which run half of the operations each so that two labs share the time.
+#
+# A round: set the scene for one operation (create, start, exec, delete), begin it, and after a random part of the time that it
+# takes kill one process at random: the command, the monitor or the vmm. Whatever the command then says, `delete --force`
+# must succeed, and nothing may be left: tests/leftovers.sh counts. SEED repeats a run's choices; the moments are the machine's.
+
+load ../vm/helpers
+
+ROUNDS=${ROUNDS:-200}	# of all four operations together
+SEED=${SEED:-$EPOCHSECONDS}
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# The monitor and vmm, found by parentage: what the command has forked, and what that has
+victim() { # COMMAND-PID WHAT
+	local monitor
+	monitor=$(pid_of c1 2> /dev/null)
+	[[ $monitor =~ ^[1-9][0-9]*$ ]] || monitor=$(pgrep -P "$1" | head -n 1)
+	case $2 in
+	command) echo "$1" ;;
+	monitor) echo "$monitor" ;;
+	vmm) [[ -z $monitor ]] || pgrep -P "$monitor" | head -n 1 ;;
+	esac
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# The command line of OP in "$@"'s place; its scene is set before
+operation() { # OP
+	case $1 in
+	create) runtime create --bundle "$BUNDLE" c1 ;;
+	start) runtime start c1 ;;
+	exec) runtime exec c1 true ;;
+	delete) runtime delete --force c1 ;;
+	esac
+}
+
+scene() { # OP
+	[[ $1 == create ]] && return
+	runtime create --bundle "$BUNDLE" c1 > /dev/null 2>&1 < /dev/null
+	[[ $1 == start ]] && return
+	runtime start c1
+}
+
+round() { # OP DURATION-MS
+	local victims=(command monitor vmm) pid target what delay killed=no
+	scene "$1" || { echo "the scene of $1: $?"; return 1; }
+	what=${victims[RANDOM % 3]}
+	delay=$((RANDOM * $2 / 32768))
+	operation "$1" > "$WORK/said" 2>&1 < /dev/null & pid=$!
+	# the moment is the point of the test, not something waited for
+	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
+	target=$(victim "$pid" "$what")
+	[[ -z $target ]] || { kill -KILL "$target" 2> /dev/null && killed=yes; }
+	wait "$pid" || true
+	runtime delete --force c1 > "$WORK/deleted" 2>&1 || { echo "$1, $what after $delay ms: delete --force: $?"; cat "$WORK/said" "$WORK/deleted"; return 1; }
+	"$TESTS/leftovers.sh" compare "$BATS_TEST_TMPDIR/census" || { echo "$1, $what after $delay ms"; cat "$WORK/said"; return 1; }
+	[[ $killed == no ]] || kills=$((kills + 1))
+}
+
+rounds() { # OP
+	local i start duration kills=0 n=$((ROUNDS / 4))
+	RANDOM=$SEED
+	bundle
+	sh_args 'sleep 100000'
+	scene "$1"
+	start=$(now_ms)
+	operation "$1" > /dev/null 2>&1 < /dev/null
+	duration=$(($(now_ms) - start))
+	runtime delete --force c1
+	for ((i = 1; i <= n; i++)); do round "$1" "$duration" || { echo "round $i, SEED=$SEED"; return 1; }; done
+	echo "# $1: $n rounds, $kills kills, within $duration ms; SEED=$SEED" >&3
+	((kills * 3 >= n))
+}
