@@ -45,12 +45,14 @@
 
 #define DEADLINE_MS 60000
 #define SERVICE "caisson.agent.Agent"
-#define CGROUP "cgroup/agent-test"
+#define CGROUP_PREFIX "agent-test-"
+#define CGROUP_STALE_S 600 /* an empty cgroup of that age is nobody's any more */
 
 /* ---- the machine: an agent in namespaces ---- */
 
 struct machine {
-	char dir[64]; /* roots/, stage/, cgroup/, agent.sock, stream.sock */
+	char dir[64];	   /* roots/, stage/, cgroup/, agent.sock, stream.sock */
+	const char *cgroup; /* within cgroup/: the last part of dir, since all runs on a host share that tree */
 	int agent_fd, stream_fd;
 	int events;	     /* pipe: uint32_t what << 16 | argument, as the port would get */
 	pid_t keeper, agent; /* agent: its pid here */
@@ -118,24 +120,47 @@ static bool is_static_busybox(const char *path)
 	return access(path, X_OK) == 0 && system(command) == 0; /* a test may */
 }
 
-/* Also one that an earlier, killed run has left */
+static void path_in_cgroup(char out[256], const char *name)
+{
+	(void)snprintf(out, 256, "%s/cgroup/%s%s", machine.dir, machine.cgroup, name);
+}
+
 static void remove_cgroup(void)
 {
+	uint64_t end = io_now_ms() + DEADLINE_MS;
+	cleanup_close int top = -1, own = -1;
 	char path[256];
-	int fd, r;
 
-	path_in(path, CGROUP);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	(void)cgroup_signal(fd, SIGKILL);
-	(void)close(fd);
 	path_in(path, "cgroup");
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	do {
-		r = cgroup_remove(fd, "agent-test");
-	} while (r == -EBUSY && usleep(10000) == 0);
-	(void)close(fd);
+	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	own = openat(top, machine.cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (own < 0)
+		return;
+	(void)cgroup_signal(own, SIGKILL);
+	while (cgroup_remove(top, machine.cgroup) == -EBUSY && io_now_ms() < end)
+		(void)usleep(10000);
+}
+
+/* What killed runs have left. Never what another run may be using: not in use is not enough, it may have just been made */
+static void remove_stale_cgroups(void)
+{
+	cleanup_close int top = -1;
+	struct dirent *entry;
+	char path[256];
+	struct stat st;
+	DIR *dir;
+
+	path_in(path, "cgroup");
+	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, CGROUP_PREFIX, strlen(CGROUP_PREFIX)) == 0 &&
+		    fstatat(top, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    st.st_mtime + CGROUP_STALE_S < time(NULL))
+			(void)cgroup_remove(top, entry->d_name);
+	}
+	if (dir)
+		(void)closedir(dir);
 }
 
 static bool make_files(void)
@@ -173,8 +198,8 @@ static bool make_files(void)
 	path_in(path, "cgroup");
 	if (mount("cgroup", path, "cgroup2", 0, NULL) < 0)
 		return false;
-	remove_cgroup();
-	path_in(path, CGROUP);
+	remove_stale_cgroups();
+	path_in_cgroup(path, "");
 	if (mkdir(path, 0755) < 0)
 		return false;
 	write_text("roots/0/etc/passwd",
@@ -200,7 +225,7 @@ static _Noreturn void be_agent(int events)
 		log_set_fd(STDERR_FILENO);
 	path_in(roots, "roots");
 	path_in(stage, "stage");
-	path_in(cgroup, CGROUP);
+	path_in_cgroup(cgroup, "");
 	config.roots_dir = roots;
 	config.stage_dir = stage;
 	config.cgroup_dir = cgroup;
@@ -223,7 +248,7 @@ static _Noreturn void be_keeper(int events)
 	int fd;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	path_in(procs, CGROUP "/cgroup.procs");
+	path_in_cgroup(procs, "/cgroup.procs");
 	fd = open(procs, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "0", 1) != 1)
 		_exit(77);
@@ -273,7 +298,8 @@ static bool start_machine(void)
 {
 	int fds[2];
 
-	(void)snprintf(machine.dir, sizeof(machine.dir), "/tmp/agent-test-XXXXXX");
+	(void)snprintf(machine.dir, sizeof(machine.dir), "/tmp/" CGROUP_PREFIX "XXXXXX");
+	machine.cgroup = machine.dir + strlen("/tmp/");
 	if (geteuid() != 0 || !is_static_busybox("/bin/busybox") || !mkdtemp(machine.dir))
 		return false;
 	(void)chmod(machine.dir, 0755);
@@ -290,7 +316,12 @@ static bool start_machine(void)
 	(void)close(fds[1]);
 	machine.agent = (pid_t)next_event();
 	machine.loop = loop_new(NULL);
-	return machine.agent > 0 && next_event() == MACHINE_AGENT_READY << 16;
+	if (machine.agent <= 0 || next_event() != MACHINE_AGENT_READY << 16)
+		return false;
+	/* A connection to an agent that has died must fail, not wait in a queue that nobody serves */
+	close_fd(&machine.agent_fd);
+	close_fd(&machine.stream_fd);
+	return true;
 }
 
 static void stop_machine(void)

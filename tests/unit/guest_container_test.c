@@ -4,13 +4,34 @@
  */
 #include "tests/unit/agent_machine.c"
 
+/* For a message: what a summary shows of a failure is its first line. Good for two texts at a time */
+static const char *one_line(const char *text)
+{
+	static char lines[2][4096];
+	static unsigned int turn;
+	char *out = lines[turn++ % 2];
+	size_t n = 0;
+
+	for (; *text && n < sizeof(lines[0]) - 3; text++) {
+		if (*text == '\n') {
+			out[n++] = '\\';
+			out[n++] = 'n';
+		} else {
+			out[n++] = *text;
+		}
+	}
+	out[n] = '\0';
+	return out;
+}
+
 static void expect(const char *script, const struct spec *spec, const char *wanted)
 {
 	static char text[65536];
 	int code = run_sh(script, spec, text, sizeof(text));
 
 	if (strcmp(text, wanted) != 0 || code != 0)
-		fail_msg("'%s' gave %d and '%s', not '%s'", script, code, text, wanted);
+		fail_msg("'%s' gave %d and '%s', not '%s'", script, code, one_line(text),
+			 one_line(wanted));
 }
 
 static void refuse(const struct spec *given, enum ttrpc_code code, const char *words)
