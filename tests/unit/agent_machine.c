@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -213,6 +214,19 @@ static bool make_files(void)
 	return true;
 }
 
+/* All that can be, those that the C library keeps to itself too: processes must not see it. SIGCHLD would end the reaper. */
+static void ignore_signals(void)
+{
+	static const struct {
+		unsigned long handler, flags, restorer, mask;
+	} ignore = {.handler = (unsigned long)SIG_IGN};
+
+	for (int signo = 1; signo < NSIG; signo++) {
+		if (signo != SIGCHLD)
+			(void)syscall(SYS_rt_sigaction, signo, &ignore, NULL, sizeof(ignore.mask));
+	}
+}
+
 static _Noreturn void be_agent(int events)
 {
 	char roots[256], stage[256], cgroup[256];
@@ -230,6 +244,7 @@ static _Noreturn void be_agent(int events)
 	config.stage_dir = stage;
 	config.cgroup_dir = cgroup;
 	(void)setsid();
+	ignore_signals();
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", 0, NULL) < 0)
 		_exit(77);
