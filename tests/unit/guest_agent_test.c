@@ -102,14 +102,15 @@ static void begin_container(const char *id, const char *args, struct io *io)
 
 static void test_nothing_left(void **state)
 {
-	unsigned int mounts = agent_lines("mountinfo", "\n");
+	/* Only ours: mounts of another run, of which the agent has a copy, go when that run removes its directory */
+	unsigned int mounts = agent_lines("mountinfo", machine.dir);
 	char text[256];
 
 	(void)state;
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(run_sh("sleep 1000 & exit 3", NULL, text, sizeof(text)), 3);
 	wait_for_fds();
-	assert_int_equal(agent_lines("mountinfo", "\n"), mounts);
+	assert_int_equal(agent_lines("mountinfo", machine.dir), mounts);
 }
 
 static void test_signals(void **state)
