@@ -68,6 +68,13 @@ int cgroup_make(int dirfd, const char *name, struct err *err)
 	return fd;
 }
 
+/* A cgroup's name may begin with a dot */
+static bool is_subdir(const struct dirent *entry)
+{
+	return entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 &&
+	       strcmp(entry->d_name, "..") != 0;
+}
+
 /* The first subdirectory's name, or false */
 static bool first_child(int fd, char name[256])
 {
@@ -81,7 +88,7 @@ static bool first_child(int fd, char name[256])
 		return false;
 	}
 	while (!found && (entry = readdir(dir))) {
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (!is_subdir(entry))
 			continue;
 		memcpy(name, entry->d_name, strlen(entry->d_name) + 1);
 		found = true;
@@ -162,7 +169,7 @@ static int signal_tree(int fd, int signo, unsigned int depth)
 		cleanup_close int child = -1;
 		int r;
 
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (!is_subdir(entry))
 			continue;
 		child = openat(fd, entry->d_name, DIR_FLAGS);
 		if (child < 0)
@@ -200,7 +207,8 @@ int cgroup_of_pid(int rootfd, pid_t pid)
 	end = strchr(line, '\n');
 	if (end)
 		*end = '\0';
-	if (strstr(line, ".."))
+	/* Outside of our root; within, a name may have dots */
+	if (strncmp(line, "..", 2) == 0 && (line[2] == '/' || !line[2]))
 		return -ENOENT;
 	fd = openat(rootfd, *line ? line : ".", DIR_FLAGS);
 	return fd < 0 ? -errno : fd;

@@ -319,6 +319,27 @@ static void test_nested_cgroups(void **state)
 	       &spec, "done\n");
 }
 
+/* Names that begin with a dot are cgroups like others: killed, joined and removed */
+static void test_dotted_cgroups(void **state)
+{
+	struct spec spec = {
+		.args = "\"sh\",\"-c\",\"mkdir -p /cg/.x/..y /cg/a..b; echo 0 > "
+			"/cg/.x/..y/cgroup.procs; echo moved; sleep 1000\"",
+		.namespaces = "{\"type\":\"mount\"},{\"type\":\"cgroup\"}",
+		.mounts = ",{\"destination\":\"/cg\",\"type\":\"cgroup2\",\"source\":\"cgroup\"}"};
+	struct io io = new_io(false);
+	char text[64];
+
+	(void)state;
+	assert_int_equal(create("dots", &spec, &io), TTRPC_OK);
+	assert_int_equal(start("dots"), TTRPC_OK);
+	(void)read_text(io.fds[1], text, sizeof(text), "moved\n");
+	assert_int_equal(signal_to("dots", "", SIGTERM, true), TTRPC_OK);
+	assert_int_equal(wait_for("dots", ""), 128 + SIGTERM);
+	delete ("dots");
+	close_io(&io);
+}
+
 static void test_shutdown(void **state)
 {
 	Caisson__Agent__Empty empty = CAISSON__AGENT__EMPTY__INIT;
@@ -340,7 +361,7 @@ int main(void)
 		cmocka_unit_test(test_sysctl),		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_unsupported),	cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_container_limit), cmocka_unit_test(test_nested_cgroups),
-		cmocka_unit_test(test_shutdown),
+		cmocka_unit_test(test_dotted_cgroups),	cmocka_unit_test(test_shutdown),
 	};
 	int r;
 
