@@ -342,6 +342,17 @@ void container_exec(struct container *container, const char *exec_id, const uint
 
 /* ---- end ---- */
 
+/*
+ * All that is left of it. By its cgroup, and by name what we have started: without a cgroup namespace a container may have left
+ * its cgroup, and of one that is threaded the kernel kills nothing.
+ */
+static void kill_all(const struct container *container)
+{
+	(void)cgroup_signal(container->cgroup_fd, SIGKILL);
+	for (struct process *p = container->processes; p; p = p->next)
+		(void)process_signal(p, SIGKILL);
+}
+
 void container_on_exit(struct container *container, struct process *process)
 {
 	struct ttrpc_call *call = take_ptr(&container->create_call);
@@ -357,7 +368,7 @@ void container_on_exit(struct container *container, struct process *process)
 	if (container->state != CONTAINER_DELETING)
 		container->state = CONTAINER_STOPPED;
 	/* With a pid namespace the kernel has killed all others; without one they would be left over */
-	(void)cgroup_signal(container->cgroup_fd, SIGKILL);
+	kill_all(container);
 }
 
 static bool has_live_process(const struct container *container)
@@ -409,7 +420,7 @@ static void on_remove_timer(struct loop_timer *timer)
 		answer_removed(container, "processes of the container cannot be killed");
 		return;
 	}
-	(void)cgroup_signal(container->cgroup_fd, SIGKILL);
+	kill_all(container);
 	(void)loop_timer_arm(container->agent->loop, timer, REMOVE_RETRY_MS);
 	container_try_remove(container);
 }
@@ -425,6 +436,6 @@ void container_delete(struct container *container, struct ttrpc_call *call)
 	container->state = CONTAINER_DELETING;
 	container->deadline_ms = io_now_ms() + AGENT_SETUP_TIMEOUT_MS;
 	container->timer.on_expire = on_remove_timer;
-	(void)cgroup_signal(container->cgroup_fd, SIGKILL);
+	kill_all(container);
 	(void)loop_timer_arm(container->agent->loop, &container->timer, REMOVE_RETRY_MS);
 }

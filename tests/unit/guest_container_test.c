@@ -340,6 +340,24 @@ static void test_dotted_cgroups(void **state)
 	close_io(&io);
 }
 
+/* Without a cgroup namespace a container sees the guest's cgroups and may leave its own: it is killed all the same */
+static void test_left_cgroup(void **state)
+{
+	struct spec spec = {
+		.args = "\"sh\",\"-c\",\"echo 0 > /cg/cgroup.procs; echo moved; sleep 1000\"",
+		.namespaces = "{\"type\":\"pid\"},{\"type\":\"mount\"}",
+		.mounts = ",{\"destination\":\"/cg\",\"type\":\"cgroup2\",\"source\":\"cgroup\"}"};
+	struct io io = new_io(false);
+	char text[64];
+
+	(void)state;
+	assert_int_equal(create("left", &spec, &io), TTRPC_OK);
+	assert_int_equal(start("left"), TTRPC_OK);
+	(void)read_text(io.fds[1], text, sizeof(text), "moved\n");
+	delete ("left");
+	close_io(&io);
+}
+
 static void test_shutdown(void **state)
 {
 	Caisson__Agent__Empty empty = CAISSON__AGENT__EMPTY__INIT;
@@ -361,7 +379,8 @@ int main(void)
 		cmocka_unit_test(test_sysctl),		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_unsupported),	cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_container_limit), cmocka_unit_test(test_nested_cgroups),
-		cmocka_unit_test(test_dotted_cgroups),	cmocka_unit_test(test_shutdown),
+		cmocka_unit_test(test_dotted_cgroups),	cmocka_unit_test(test_left_cgroup),
+		cmocka_unit_test(test_shutdown),
 	};
 	int r;
 
