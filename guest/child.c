@@ -119,6 +119,18 @@ static int step_hostname(struct child *child, struct err *err)
 	return 0;
 }
 
+/*
+ * As sysctl(8) does: what comes first separates, so that "net.ipv4.conf.eth0/1.forwarding" is about interface eth0.1, and
+ * "net/ipv4/ip_forward" is a path already.
+ */
+static void sysctl_path(char *key)
+{
+	if (key[strcspn(key, "./")] == '/')
+		return;
+	for (char *p = key; *p; p++)
+		*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
+}
+
 /* By the guest's /proc: what is set there is the writer's own namespaces', and the container need not have one */
 static int step_sysctl(struct child *child, struct err *err)
 {
@@ -137,8 +149,7 @@ static int step_sysctl(struct child *child, struct err *err)
 
 		if (!path)
 			return err_sys(err, ENOMEM, "cannot set linux.sysctl");
-		for (char *p = path; *p; p++)
-			*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
+		sysctl_path(path);
 		fd = path_open_beneath(base, path, O_WRONLY, 0, err);
 		if (fd < 0 || write(fd, value, strlen(value)) < 0)
 			return err_sys(err, errno, "cannot set sysctl '%.256s'",
