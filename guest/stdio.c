@@ -153,6 +153,8 @@ void stdio_set_terminal(struct stdio *stdio, int master, int slave)
 	}
 	stdio->master = master;
 	stdio->slave = slave;
+	if (stdio->rows || stdio->columns)
+		(void)stdio_resize(stdio, stdio->rows, stdio->columns);
 	start_terminal(stdio);
 }
 
@@ -162,8 +164,11 @@ int stdio_resize(struct stdio *stdio, unsigned int rows, unsigned int columns)
 
 	if (!stdio->terminal)
 		return -ENOTTY;
-	if (stdio->master < 0)
+	if (stdio->master < 0) {
+		stdio->rows = size.ws_row;
+		stdio->columns = size.ws_col;
 		return 0;
+	}
 	return ioctl(stdio->master, TIOCSWINSZ, &size) < 0 ? -errno : 0;
 }
 

@@ -40,6 +40,7 @@ struct stdio {
 	int master,
 		slave; /* owned, -1 without a terminal; the slave keeps the terminal alive until the process ends */
 	int stream; /* terminal: the stream, until the terminal has been opened */
+	unsigned short rows, columns; /* of a resize that came before the terminal, else 0 */
 	void (*on_idle)(struct stdio *stdio); /* no channel is busy any more; may free the owner */
 };
 
@@ -59,7 +60,7 @@ int stdio_open(struct stdio *stdio, bool terminal, const uint64_t tokens[3], int
 /** stdio_set_terminal() - The child has made the terminal: take both ends and begin to relay */
 void stdio_set_terminal(struct stdio *stdio, int master, int slave);
 
-/** stdio_resize() - Return: 0, -ENOTTY without a terminal, or -errno */
+/** stdio_resize() - At once, or when the terminal has been opened; Return: 0, -ENOTTY without a terminal, or -errno */
 int stdio_resize(struct stdio *stdio, unsigned int rows, unsigned int columns);
 
 /** stdio_process_ended() - The process is gone: no more input; output still drains */

@@ -541,7 +541,8 @@ static void fill_stdio(Caisson__Agent__Stdio *stdio, const struct io *io)
 }
 
 /* mounts[7] and up are the test's own: export 1 (a directory), then 2 (a file), then 1 again */
-static enum ttrpc_code create(const char *id, const struct spec *spec, const struct io *io)
+static void begin_create(struct answer *answer, const char *id, const struct spec *spec,
+			 const struct io *io)
 {
 	Caisson__Agent__CreateRequest request = CAISSON__AGENT__CREATE_REQUEST__INIT;
 	Caisson__Agent__MountSource sources[3], *list[3];
@@ -564,7 +565,13 @@ static enum ttrpc_code create(const char *id, const struct spec *spec, const str
 	request.config.data = (uint8_t *)config;
 	request.config.len = strlen(config);
 	request.stdio = &stdio;
-	return call("Create", &request);
+	begin(answer, "Create", &request);
+}
+
+static enum ttrpc_code create(const char *id, const struct spec *spec, const struct io *io)
+{
+	begin_create(&last, id, spec, io);
+	return finish(&last);
 }
 
 static enum ttrpc_code start(const char *id)

@@ -492,6 +492,26 @@ static void test_terminal(void **state)
 	close_io(&plain);
 }
 
+/* A terminal's size may change before the child has opened it: the change is not lost */
+static void test_early_resize(void **state)
+{
+	struct spec spec = {.args = "\"stty\",\"size\"",
+			    .process = ",\"consoleSize\":{\"height\":33,\"width\":77}"};
+	struct io io = new_io(true);
+	struct answer answer;
+	char text[256];
+
+	(void)state;
+	begin_create(&answer, "q", &spec, &io);
+	assert_int_equal(resize("q", 21, 43), TTRPC_OK);
+	assert_int_equal(finish(&answer), TTRPC_OK);
+	assert_int_equal(start("q"), TTRPC_OK);
+	(void)read_text(io.fds[1], text, sizeof(text), NULL);
+	assert_string_equal(text, "21 43\r\n");
+	delete ("q");
+	close_io(&io);
+}
+
 static void test_hang_up(void **state)
 {
 	struct spec spec = {.args = "\"sh\",\"-c\",\"trap 'exit 11' HUP; echo up; while :; do "
@@ -585,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_early_resize),
 		cmocka_unit_test(test_hang_up),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_second_monitor),
