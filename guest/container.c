@@ -11,6 +11,7 @@
 #include "guest/container.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@
 #include "guest/support.h"
 
 #define REMOVE_RETRY_MS 100
+#define PF_EXITING 0x4u /* the kernel's, in /proc/PID/stat */
 
 static enum ttrpc_code code_of(int error)
 {
@@ -290,10 +292,27 @@ static int check_exec(struct container *container, const char *exec_id, struct e
 	return 0;
 }
 
+/* The kernel says so late: a pid namespace takes no process any more as soon as its first one has begun to exit */
+static bool is_ending(pid_t pid)
+{
+	cleanup_free char *text = NULL;
+	unsigned int flags = 0;
+	char path[32], *name_end;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return true;
+	name_end = strrchr(text, ')');
+	/* state, five numbers, flags */
+	return !name_end || sscanf(name_end, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1 ||
+	       (flags & PF_EXITING);
+}
+
 static int launch_exec(struct container *container, struct process *process,
 		       const struct oci_process *spec, const uint64_t tokens[3], struct err *err)
 {
 	struct child_args args;
+	int r;
 	struct process_launch launch = {
 		.args = &args,
 		.pidns_fd = child_namespace_flags(container->config) & CLONE_NEWPID
@@ -309,7 +328,11 @@ static int launch_exec(struct container *container, struct process *process,
 	args.process = spec;
 	args.container_pidfd = container->init->pidfd;
 	memcpy(launch.tokens, tokens, sizeof(launch.tokens));
-	return process_launch(process, &launch, err);
+	r = process_launch(process, &launch, err);
+	/* The reaper may not have come to it yet; ENOMEM is clone(2)'s word for it */
+	if ((r == -ESRCH || r == -ENOMEM) && is_ending(container->init->pid))
+		return err_set(err, EBUSY, "cannot exec in a stopped container");
+	return r;
 }
 
 void container_exec(struct container *container, const char *exec_id, const uint8_t *json,

@@ -52,8 +52,9 @@
 /* ---- the machine: an agent in namespaces ---- */
 
 struct machine {
-	char dir[64];	   /* roots/, stage/, cgroup/, agent.sock, stream.sock */
-	const char *cgroup; /* within cgroup/: the last part of dir, since all runs on a host share that tree */
+	char dir[64]; /* roots/, stage/, cgroup/, agent.sock, stream.sock */
+	const char *
+		cgroup; /* within cgroup/: the last part of dir, since all runs on a host share that tree */
 	int agent_fd, stream_fd;
 	int events;	     /* pipe: uint32_t what << 16 | argument, as the port would get */
 	pid_t keeper, agent; /* agent: its pid here */
@@ -617,8 +618,8 @@ __attribute__((unused)) static enum ttrpc_code signal_to(const char *id, const c
 	return call("Signal", &request);
 }
 
-static enum ttrpc_code exec_in(const char *id, const char *exec_id, const char *args,
-			       const char *more, const struct io *io)
+static void begin_exec(struct answer *answer, const char *id, const char *exec_id, const char *args,
+		       const char *more, const struct io *io)
 {
 	Caisson__Agent__ExecRequest request = CAISSON__AGENT__EXEC_REQUEST__INIT;
 	Caisson__Agent__Stdio stdio;
@@ -634,7 +635,15 @@ static enum ttrpc_code exec_in(const char *id, const char *exec_id, const char *
 	request.process.data = (uint8_t *)text;
 	request.process.len = strlen(text);
 	request.stdio = &stdio;
-	return call("Exec", &request);
+	begin(answer, "Exec", &request);
+}
+
+__attribute__((unused)) static enum ttrpc_code exec_in(const char *id, const char *exec_id,
+						       const char *args, const char *more,
+						       const struct io *io)
+{
+	begin_exec(&last, id, exec_id, args, more, io);
+	return finish(&last);
 }
 
 static void delete (const char *id)

@@ -271,6 +271,63 @@ static void test_exec(void **state)
 	close_io(&main_io);
 }
 
+/* The agent's oldest or youngest child, by its pid here */
+static pid_t child_of_agent(bool youngest)
+{
+	cleanup_free char *text = NULL;
+	char path[64], *at;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)machine.agent,
+		       (int)machine.agent);
+	assert_true(io_read_file(AT_FDCWD, path, 4096, &text, NULL) > 1);
+	text[strlen(text) - 1] = '\0'; /* there is a space after each */
+	at = youngest ? strrchr(text, ' ') : NULL;
+	return (pid_t)strtol(at ? at : text, NULL, 10);
+}
+
+static void wait_for_zombie(pid_t pid)
+{
+	uint64_t end = io_now_ms() + DEADLINE_MS;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	for (;;) {
+		cleanup_free char *text = NULL;
+
+		assert_true(io_read_file(AT_FDCWD, path, 4096, &text, NULL) > 0);
+		if (strstr(text, ") Z "))
+			return;
+		assert_true(io_now_ms() < end);
+		(void)usleep(1000);
+	}
+}
+
+/* An Exec that the agent sees before it sees that the container has ended, with and without another process to be reaped */
+static void test_exec_too_late(void **state)
+{
+	struct io io = new_io(false), none = {.fds = {-1, -1, -1}};
+	struct answer answer;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		begin_container("d", "\"sleep\",\"1000\"", &none);
+		if (i == 1)
+			assert_int_equal(exec_in("d", "x", "\"sleep\",\"1000\"", NULL, &io),
+					 TTRPC_OK);
+		assert_int_equal(kill(machine.agent, SIGSTOP), 0);
+		begin_exec(&answer, "d", "late", "\"true\"", NULL, &none);
+		assert_int_equal(kill(child_of_agent(false), SIGKILL), 0);
+		/* The other one dies of the first one's end, which lasts until the other has been reaped */
+		wait_for_zombie(child_of_agent(true));
+		assert_int_equal(kill(machine.agent, SIGCONT), 0);
+		assert_int_equal(finish(&answer), TTRPC_FAILED_PRECONDITION);
+		assert_string_equal(answer.message, "cannot exec in a stopped container");
+		assert_int_equal(wait_for("d", ""), 128 + SIGKILL);
+		delete ("d");
+	}
+	close_io(&io);
+}
+
 /* A grandchild holds the exec's output: the stream stays, also after Delete */
 static void test_held_stream(void **state)
 {
@@ -473,8 +530,8 @@ static void test_terminal(void **state)
 			 0);
 	(void)read_text(io.fds[1], text, sizeof(text), "40 100\r\n88:0\r\n");
 	/* Ctrl-C goes to the foreground job alone, which says itself that it is there: the echo of its name comes before it */
-	assert_int_equal(
-		io_write_full(io.fds[1], "sh -c 'echo job=$((1+2)); sleep 1000'\n", 38), 0);
+	assert_int_equal(io_write_full(io.fds[1], "sh -c 'echo job=$((1+2)); sleep 1000'\n", 38),
+			 0);
 	(void)read_text(io.fds[1], text, sizeof(text), "job=3\r\n");
 	assert_int_equal(io_write_full(io.fds[1], "\003", 1), 0);
 	assert_int_equal(io_write_full(io.fds[1], "echo a=$((1+1))\n", 16), 0);
@@ -531,7 +588,8 @@ static void test_hang_up(void **state)
 	delete ("u");
 	begin_container("u", "\"sleep\",\"1000\"", &main_io);
 	io = new_io(true);
-	assert_int_equal(exec_in("u", "t", "\"sh\",\"-c\",\"tty; sleep 1000\"", NULL, &io), TTRPC_OK);
+	assert_int_equal(exec_in("u", "t", "\"sh\",\"-c\",\"tty; sleep 1000\"", NULL, &io),
+			 TTRPC_OK);
 	(void)read_text(io.fds[1], text, sizeof(text), "/dev/pts/0\r\n");
 	close_io(&io);
 	assert_int_equal(wait_for("u", "t"), 128 + SIGHUP);
@@ -599,6 +657,7 @@ int main(void)
 		cmocka_unit_test(test_lookup),
 		cmocka_unit_test(test_exec_format),
 		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_exec_too_late),
 		cmocka_unit_test(test_held_stream),
 		cmocka_unit_test(test_late_stream),
 		cmocka_unit_test(test_backpressure),
