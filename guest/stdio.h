@@ -39,7 +39,7 @@ struct stdio {
 	bool terminal;
 	int master,
 		slave; /* owned, -1 without a terminal; the slave keeps the terminal alive until the process ends */
-	int stream; /* terminal: the stream, until the terminal has been opened */
+	int stream;		      /* terminal: the stream, until the terminal has been opened */
 	unsigned short rows, columns; /* of a resize that came before the terminal, else 0 */
 	void (*on_idle)(struct stdio *stdio); /* no channel is busy any more; may free the owner */
 };

@@ -198,7 +198,8 @@ static void test_sysctl(void **state)
 	(void)state;
 	expect("cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_default_ttl", &spec,
 	       "12345\n77\n");
-	spec.linux_ = ",\"sysctl\":{\"net/ipv4/ip_default_ttl\":\"78\",\"net.ipv4.conf.lo.tag\":\"9\"}";
+	spec.linux_ =
+		",\"sysctl\":{\"net/ipv4/ip_default_ttl\":\"78\",\"net.ipv4.conf.lo.tag\":\"9\"}";
 	expect("cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/conf/lo/tag", &spec,
 	       "78\n9\n");
 	spec.linux_ = ",\"sysctl\":{\"no.such\":\"1\"}";
