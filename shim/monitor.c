@@ -121,7 +121,7 @@ static void on_signal(struct loop_signals *signals, int signo, pid_t sender)
 		return;
 	}
 	if (s->phase == SHIM_CREATING)
-		s->abandoned = signo != SIGWINCH && signo != SIGCONT;
+		s->abandoned = s->abandoned || (signo != SIGWINCH && signo != SIGCONT);
 	else if (s->phase == SHIM_SERVING)
 		(void)agent_signal(s, "", (uint32_t)signo, false, NULL, NULL);
 }

@@ -1041,6 +1041,44 @@ static void test_abandoned(void **state)
 		usleep(1000);
 }
 
+/* A SIGCONT that is found together with the command's death takes nothing back */
+static void test_abandoned_then_continued(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd end = {.events = POLLIN};
+	char path[64], text[64];
+	pid_t pid, monitor;
+	int fd;
+
+	skip_unless_root();
+	pid = fork();
+	if (pid == 0)
+		_exit(-create(f, &(struct container){.args = "[\"true\"]", .fake = "silent"}, -1));
+	while (faccessat(f->state_fd, CONTROL_SOCKET_NAME, F_OK, 0) < 0)
+		usleep(1000);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	(void)read_until(fd, text, sizeof(text), NULL);
+	close(fd);
+	monitor = (pid_t)atoi(text);
+	assert_true(monitor > 0);
+	end.fd = (int)syscall(SYS_pidfd_open, monitor, 0);
+	assert_true(end.fd >= 0);
+	usleep(200000); /* it waits for the guest now, or the test shows less */
+	assert_int_equal(kill(monitor, SIGSTOP), 0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", monitor);
+	do {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		(void)read_until(fd, text, sizeof(text), NULL);
+		close(fd);
+	} while (!strstr(text, ") T "));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(kill(monitor, SIGCONT), 0);
+	assert_int_equal(poll(&end, 1, DEADLINE_MS / 4), 1);
+	close(end.fd);
+}
+
 /* ---- namespaces ---- */
 
 static void test_view(void **state)
@@ -1477,7 +1515,6 @@ static void test_control_refusals(void **state)
 	stop_and_wait(f);
 }
 
-/* A guest that does not end when asked is killed in the end */
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
 static void test_leak_is_found(void **state)
 {
@@ -1495,6 +1532,7 @@ static void test_leak_is_found(void **state)
 		assert_int_equal(status, 0);
 }
 
+/* A guest that does not end when asked is killed in the end */
 static void test_stubborn_guest(void **state)
 {
 	struct fixture *f = *state;
@@ -1536,6 +1574,7 @@ int main(void)
 		TEST(test_no_console_socket),
 		TEST(test_bind_missing),
 		TEST(test_abandoned),
+		TEST(test_abandoned_then_continued),
 		TEST(test_view),
 		TEST(test_keeps_nothing),
 		TEST(test_guest_dies_with_a_stopped_reader),
