@@ -2,8 +2,9 @@
 /*
  * The command line's side of the control socket (shim/protocol.h): one connection per request, blocking, with a deadline.
  *
- * A monitor that is not there (no socket, or nobody listens) is -ECONNREFUSED: the container is not running. What a monitor
- * answers is checked before use, since its text may be a guest's.
+ * A monitor that is not there (no socket, or nobody listens) is -ECONNREFUSED: the container is not running. One that has no
+ * room answers and closes without reading: our send or first receive then fails although there is an answer, so only the end
+ * of the connection means that there is none. What a monitor answers is checked before use, since its text may be a guest's.
  */
 #include "shim/control.h"
 
@@ -43,6 +44,17 @@ static int connect_monitor(int state_fd, struct err *err)
 	return take_fd(&fd);
 }
 
+/* Send a request; a connection that was closed already may still hold an answer */
+static int ask(int sock, const struct control_request *request, const int *fds, size_t nfds,
+	       struct err *err)
+{
+	int r = io_send_fds(sock, request, sizeof(*request), fds, nfds);
+
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_sys(err, -r, "asking the monitor");
+	return 0;
+}
+
 /* Receive the answer of a request; Return: its code, or -errno when there is none */
 static int receive(int sock, struct control_reply *reply, int *fds, size_t max_fds, size_t *nfds,
 		   struct err *err)
@@ -50,6 +62,8 @@ static int receive(int sock, struct control_reply *reply, int *fds, size_t max_f
 	ssize_t n = io_recv_fds(sock, reply, sizeof(*reply), fds, max_fds, nfds);
 	int r;
 
+	if (n == -ECONNRESET) /* said once, before what is there to be read */
+		n = io_recv_fds(sock, reply, sizeof(*reply), fds, max_fds, nfds);
 	if (n == -EAGAIN)
 		return err_set(err, ETIMEDOUT, "the monitor did not answer within %d seconds",
 			       CONTROL_TIMEOUT_S);
@@ -77,11 +91,9 @@ static int request_simple(int state_fd, const struct control_request *request, s
 
 	if (sock < 0)
 		return sock;
-	r = io_send_fds(sock, request, sizeof(*request), NULL, 0);
-	if (r == -EPIPE || r == -ECONNRESET)
-		return err_set(err, ECONNREFUSED, "container not running");
+	r = ask(sock, request, NULL, 0, err);
 	if (r < 0)
-		return err_sys(err, -r, "asking the monitor");
+		return r;
 	return receive(sock, &reply, NULL, 0, &nfds, err);
 }
 
@@ -184,9 +196,9 @@ int control_exec(int state_fd, const struct control_exec_args *args, struct cont
 	sock = connect_monitor(state_fd, err);
 	if (sock < 0)
 		return sock;
-	r = io_send_fds(sock, &request, sizeof(request), &memfd, 1);
+	r = ask(sock, &request, &memfd, 1, err);
 	if (r < 0)
-		return err_sys(err, -r, "asking the monitor");
+		return r;
 	r = receive_exec(sock, args->process->terminal ? 1 : 3, out, err);
 	if (r < 0)
 		return r;

@@ -439,7 +439,7 @@ static void client_new(struct shim *s, int fd)
 	if (!peer_is_allowed(fd))
 		client_close(c);
 	else if (s->nclients > SHIM_CLIENTS_MAX)
-		client_refuse(c, EBUSY, "more than %d requests at once", SHIM_CLIENTS_MAX);
+		client_refuse(c, ENOBUFS, "more than %d requests at once", SHIM_CLIENTS_MAX);
 	else if (loop_add(s->loop, &c->source, EPOLLIN, NULL) < 0)
 		client_close(c);
 }

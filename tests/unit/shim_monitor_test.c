@@ -1515,6 +1515,31 @@ static void test_control_refusals(void **state)
 	stop_and_wait(f);
 }
 
+/* Who comes when there is no room learns just that, and not that the container has ended */
+static void test_control_is_full(void **state)
+{
+	struct fixture *f = *state;
+	int idle[192], r;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		idle[i] = raw_connect(f);
+	for (int i = 0; i < 100; i++) {
+		r = control_signal(f->state_fd, SIGUSR1, false, &f->err);
+		assert_int_equal(r, -ENOBUFS);
+		assert_string_equal(f->err.msg, "more than 192 requests at once");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		close(idle[i]);
+	/* The monitor may see the next one before these ends */
+	do
+		r = control_stop(f->state_fd, &f->err);
+	while (r == -ENOBUFS);
+	assert_int_equal(r, 0);
+	assert_int_equal(wait_monitor(f), 137);
+}
+
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
 static void test_leak_is_found(void **state)
 {
@@ -1587,6 +1612,7 @@ int main(void)
 		TEST(test_exec_signal_and_guest_end),
 		TEST(test_exec_terminal),
 		TEST(test_control_refusals),
+		TEST(test_control_is_full),
 		TEST(test_stubborn_guest),
 		TEST(test_leak_is_found),
 	};
