@@ -184,6 +184,8 @@ static void on_stop_timer(struct loop_timer *timer)
 
 void end_on_stop(struct shim *s)
 {
+	if (s->stopping)
+		return; /* asking again does not begin anew */
 	s->stopping = true;
 	if (!s->exited && !s->failed)
 		s->status = SHIM_EXIT_KILLED;

@@ -1540,6 +1540,28 @@ static void test_control_is_full(void **state)
 	assert_int_equal(wait_monitor(f), 137);
 }
 
+/* Who asks again and again does not push the end of his patience away */
+static void test_stop_of_a_hanging_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd end;
+	int n = 0;
+
+	skip_unless_root();
+	if (create(f,
+		   &(struct container){.args = "[\"@hang\"]",
+				       .annotations = "\"org.caisson.heartbeat-seconds\":\"60\""},
+		   -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	start_ok(f);
+	end = (struct pollfd){.fd = f->monitor.pidfd, .events = POLLIN};
+	while (poll(&end, 1, 500) == 0) {
+		assert_true(++n < 24);
+		(void)control_stop(f->state_fd, &f->err);
+	}
+	assert_int_equal(wait_monitor(f), 137);
+}
+
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
 static void test_leak_is_found(void **state)
 {
@@ -1613,6 +1635,7 @@ int main(void)
 		TEST(test_exec_terminal),
 		TEST(test_control_refusals),
 		TEST(test_control_is_full),
+		TEST(test_stop_of_a_hanging_guest),
 		TEST(test_stubborn_guest),
 		TEST(test_leak_is_found),
 	};
