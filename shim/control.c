@@ -21,11 +21,12 @@
 #include "lib/io.h"
 #include "shim/protocol.h"
 
-#define CONTROL_TIMEOUT_S 120 /* for any answer; the guest's heartbeat ends it earlier */
+#define CONTROL_TIMEOUT_S 120	 /* for any answer; the guest's heartbeat ends it earlier */
+#define CONTROL_STOP_TIMEOUT_S 5 /* the monitor's own, at once */
 
-static int connect_monitor(int state_fd, struct err *err)
+static int connect_monitor(int state_fd, time_t timeout_s, struct err *err)
 {
-	const struct timeval timeout = {.tv_sec = CONTROL_TIMEOUT_S};
+	const struct timeval timeout = {.tv_sec = timeout_s};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
@@ -65,8 +66,7 @@ static int receive(int sock, struct control_reply *reply, int *fds, size_t max_f
 	if (n == -ECONNRESET) /* said once, before what is there to be read */
 		n = io_recv_fds(sock, reply, sizeof(*reply), fds, max_fds, nfds);
 	if (n == -EAGAIN)
-		return err_set(err, ETIMEDOUT, "the monitor did not answer within %d seconds",
-			       CONTROL_TIMEOUT_S);
+		return err_set(err, ETIMEDOUT, "the monitor did not answer in time");
 	if (n == 0 || n == -ECONNRESET)
 		return err_set(err, ECONNREFUSED, "container not running");
 	if (n < 0)
@@ -82,9 +82,10 @@ static int receive(int sock, struct control_reply *reply, int *fds, size_t max_f
 	return r;
 }
 
-static int request_simple(int state_fd, const struct control_request *request, struct err *err)
+static int request_simple(int state_fd, const struct control_request *request, time_t timeout_s,
+			  struct err *err)
 {
-	cleanup_close int sock = connect_monitor(state_fd, err);
+	cleanup_close int sock = connect_monitor(state_fd, timeout_s, err);
 	struct control_reply reply;
 	size_t nfds = 0;
 	int r;
@@ -102,7 +103,7 @@ int control_start(int state_fd, struct err *err)
 	struct control_request request;
 
 	control_request_init(&request, CONTROL_START);
-	return request_simple(state_fd, &request, err);
+	return request_simple(state_fd, &request, CONTROL_TIMEOUT_S, err);
 }
 
 int control_signal(int state_fd, int signo, bool all, struct err *err)
@@ -113,7 +114,7 @@ int control_signal(int state_fd, int signo, bool all, struct err *err)
 	control_request_init(&request, CONTROL_SIGNAL);
 	request.args[0] = (uint32_t)signo;
 	request.flags = all ? CONTROL_SIGNAL_ALL : 0;
-	r = request_simple(state_fd, &request, err);
+	r = request_simple(state_fd, &request, CONTROL_TIMEOUT_S, err);
 	/* The agent has no such process any more, it has just ended, or the guest went away meanwhile */
 	if (r == -ENOENT || r == -EBUSY || r == -EPIPE)
 		return err_set(err, ESRCH, "container not running");
@@ -125,7 +126,7 @@ int control_stop(int state_fd, struct err *err)
 	struct control_request request;
 
 	control_request_init(&request, CONTROL_STOP);
-	return request_simple(state_fd, &request, err);
+	return request_simple(state_fd, &request, CONTROL_STOP_TIMEOUT_S, err);
 }
 
 /* ---- exec ---- */
@@ -193,7 +194,7 @@ int control_exec(int state_fd, const struct control_exec_args *args, struct cont
 	memfd = process_memfd(args->process, &request.payload_len, err);
 	if (memfd < 0)
 		return memfd;
-	sock = connect_monitor(state_fd, err);
+	sock = connect_monitor(state_fd, CONTROL_TIMEOUT_S, err);
 	if (sock < 0)
 		return sock;
 	r = ask(sock, &request, &memfd, 1, err);

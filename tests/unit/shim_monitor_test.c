@@ -1562,6 +1562,23 @@ static void test_stop_of_a_hanging_guest(void **state)
 	assert_int_equal(wait_monitor(f), 137);
 }
 
+/* A monitor that does nothing is not waited for like one whose guest is slow: `delete --force` kills it */
+static void test_stop_of_a_stopped_monitor(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	assert_int_equal(kill(f->monitor.pid, SIGSTOP), 0);
+	before = io_now_ms();
+	assert_int_equal(control_stop(f->state_fd, &f->err), -ETIMEDOUT);
+	assert_true(io_now_ms() - before < DEADLINE_MS);
+	kill(f->monitor.pid, SIGKILL);
+	assert_int_equal(wait_monitor(f), -SIGKILL);
+	assert_int_equal(unlinkat(f->state_fd, CONTROL_SOCKET_NAME, 0), 0);
+}
+
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
 static void test_leak_is_found(void **state)
 {
@@ -1636,6 +1653,7 @@ int main(void)
 		TEST(test_control_refusals),
 		TEST(test_control_is_full),
 		TEST(test_stop_of_a_hanging_guest),
+		TEST(test_stop_of_a_stopped_monitor),
 		TEST(test_stubborn_guest),
 		TEST(test_leak_is_found),
 	};
