@@ -40,7 +40,7 @@ int process_identity(pid_t pid, uint64_t *start_time)
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	n = io_read_file(AT_FDCWD, path, 4096, &text, NULL);
 	if (n < 0)
-		return -ESRCH;
+		return n == -ENOENT ? -ESRCH : (int)n;
 	end = strrchr(text, ')'); /* the name before it may hold anything */
 	if (!end || end[1] != ' ' || end[2] == 'Z' || end[2] == 'X')
 		return -ESRCH;
@@ -56,16 +56,19 @@ void host_boot_id(char *out, size_t size)
 		(void)snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
+/* In doubt (no descriptor or memory is left to look with) it is: nobody must take away what may still run */
 static bool is_same_process(const struct oci_state *state)
 {
 	char boot_id[64];
 	uint64_t start_time;
+	int r;
 
 	host_boot_id(boot_id, sizeof(boot_id));
 	if (boot_id[0] && state->boot_id && state->boot_id[0] &&
 	    strcmp(boot_id, state->boot_id) != 0)
 		return false;
-	return process_identity(state->pid, &start_time) == 0 && start_time == state->start_time;
+	r = process_identity(state->pid, &start_time);
+	return r == 0 ? start_time == state->start_time : r != -ESRCH;
 }
 
 int container_pidfd(const struct container *container)
@@ -142,6 +145,12 @@ int container_lock(struct container *container, struct err *err)
 
 /* ---- finding ---- */
 
+/* A state.json that is missing or damaged; all else says nothing about the container */
+static bool is_damage(int r)
+{
+	return r == -ENOENT || r == -EFBIG || r == -EISDIR || r == -ELOOP || r == -ENXIO;
+}
+
 int container_refresh(struct container *container, struct err *err)
 {
 	cleanup_free char *text = NULL;
@@ -151,6 +160,8 @@ int container_refresh(struct container *container, struct err *err)
 	oci_state_free(container->state);
 	container->state = NULL;
 	n = io_read_file(container->dir_fd, STATE_FILE, OCI_STATE_MAX, &text, err);
+	if (n < 0 && !is_damage((int)n))
+		return (int)n;
 	r = n < 0 ? (int)n : oci_state_parse(text, (size_t)n, &container->state, err);
 	if (r == 0 && strcmp(container->state->id, container->id) != 0) {
 		oci_state_free(container->state);
@@ -360,7 +371,11 @@ int container_stop(struct container *container, struct err *err)
 {
 	cleanup_close int pidfd = container_pidfd(container);
 
-	return pidfd < 0 ? 0 : container_end_monitor(container->dir_fd, pidfd, err);
+	if (pidfd == -ESRCH)
+		return 0;
+	if (pidfd < 0)
+		return err_sys(err, -pidfd, "watching the monitor");
+	return container_end_monitor(container->dir_fd, pidfd, err);
 }
 
 int container_wait_abandoned(struct container *container, struct err *err)

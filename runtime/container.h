@@ -11,7 +11,8 @@
  * with the monitor: until both have gone somebody may still add to what has to be undone.
  *
  * Status is never believed from the file alone: a monitor that has ended (pid and start time, or
- * another boot) means stopped.
+ * another boot) means stopped. Only what is known to be gone is: when there is no descriptor or
+ * memory left to look with, that is an error, or the container counts as running.
  */
 #ifndef RUNTIME_CONTAINER_H
 #define RUNTIME_CONTAINER_H

@@ -37,8 +37,10 @@ static int send_signal(const struct container *container, int signo, bool all, s
 	cleanup_close int pidfd = container_pidfd(container);
 	int r;
 
-	if (pidfd < 0)
+	if (pidfd == -ESRCH)
 		return err_set(err, ESRCH, CONTAINER_NOT_RUNNING);
+	if (pidfd < 0)
+		return err_sys(err, -pidfd, "watching the monitor");
 	if (signo == 0)
 		return 0;
 	r = control_signal(container->dir_fd, signo, all, err);

@@ -119,8 +119,10 @@ static int add_container(struct listing *listing, const struct globals *globals,
 
 	if (r == -ENOENT || r == -EINVAL)
 		return 0;
-	if (r < 0)
-		return r;
+	if (r < 0) {
+		(void)fprintf(stderr, "load container %s: %s\n", id, err->msg);
+		return 0;
+	}
 	if (!container.state) {
 		if (container.status != OCI_CREATING)
 			(void)fprintf(stderr, "load container %s: container does not exist\n", id);

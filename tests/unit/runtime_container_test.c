@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State directories: made, found, damaged, removed; and the sizes and files of a guest. */
+/*
+ * State directories: made, found, damaged, removed; and the sizes and files of a guest.
+ */
 #include "runtime/container.h"
 
 #include <errno.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -185,6 +188,34 @@ static void test_lock_of_deleted(void **state)
 	container_release(&other);
 }
 
+/* That something cannot be read does not mean that it is not there */
+static void test_no_descriptors(void **state)
+{
+	struct rlimit before, none;
+	struct container c;
+	struct err err = {0};
+	uint64_t start_time;
+	int opened, identity, refreshed;
+
+	(void)state;
+	assert_int_equal(container_make(&globals, "c1", &c, &err), 0);
+	assert_int_equal(process_identity(getpid(), &start_time), 0);
+	store(&c, getpid(), start_time);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	identity = process_identity(getpid(), &start_time);
+	refreshed = container_refresh(&c, &err);
+	opened = container_open(&globals, "c1", &(struct container){0}, NULL);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(identity, -EMFILE);
+	assert_int_equal(refreshed, -EMFILE);
+	assert_int_equal(opened, -EMFILE);
+	assert_int_equal(container_remove(&c, &err), 0);
+	container_release(&c);
+}
+
 static uint64_t memory_of(int64_t limit, uint64_t given, uint64_t host)
 {
 	struct oci_config config = {0};
@@ -236,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_lock_of_deleted),
+		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_kernel_image),
 	};
