@@ -387,10 +387,23 @@ int container_wait_abandoned(struct container *container, struct err *err)
 	return r < 0 ? err_sys(err, -r, "container '%s'", container->id) : 0;
 }
 
+/* Is the directory we have open still the one of that name? Its inode cannot be another's as long as it is open */
+static bool has_its_name(const struct container *container)
+{
+	struct stat ours, named;
+
+	return fstat(container->dir_fd, &ours) == 0 &&
+	       fstatat(container->root_fd, container->id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
 int container_remove(struct container *container, struct err *err)
 {
-	int r = monitor_cgroup_remove(container->dir_fd, err);
+	int r;
 
+	if (!has_its_name(container))
+		return err_set(err, ENOENT, "container does not exist");
+	r = monitor_cgroup_remove(container->dir_fd, err);
 	if (r < 0)
 		return r;
 	return path_remove_tree(container->root_fd, container->id, err);

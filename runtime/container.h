@@ -67,7 +67,10 @@ int container_stop(struct container *container, struct err *err);
  * Return: 0; -EBUSY when they do not end
  */
 int container_wait_abandoned(struct container *container, struct err *err);
-/** container_remove() - Remove cgroup and state directory of a container whose monitor has ended */
+/**
+ * container_remove() - Remove cgroup and state directory of a container whose monitor has ended
+ * Return: 0; -ENOENT when it was removed before, also if there is another one of that name by now; -errno
+ */
 int container_remove(struct container *container, struct err *err);
 
 /** container_make() - Make the state directory and take its locks; -EEXIST when the id is taken; undo: container_remove() */

@@ -54,11 +54,16 @@ static int finish(struct launch *launch, int status)
 {
 	struct err err = {0};
 	char text[ERR_MSG_MAX];
+	int r;
 
 	if (monitor_failure(launch->container.dir_fd, text, sizeof(text)))
 		(void)dprintf(STDERR_FILENO, "caisson: %s\n", text);
-	if (!launch->options->keep && container_remove(&launch->container, &err) < 0 &&
-	    err.code != ENOENT)
+	if (launch->options->keep)
+		return status;
+	r = container_lock(&launch->container, &err);
+	if (r == 0)
+		r = container_remove(&launch->container, &err);
+	if (r < 0 && r != -ENOENT) /* somebody else was faster */
 		log_warn("Removing the container: %s", err.msg);
 	return status;
 }

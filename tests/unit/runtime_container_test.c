@@ -188,6 +188,24 @@ static void test_lock_of_deleted(void **state)
 	container_release(&other);
 }
 
+/* Who holds on to a container that was deleted must not remove the next one of that name */
+static void test_remove_another(void **state)
+{
+	struct container c, other;
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(container_make(&globals, "c1", &c, &err), 0);
+	assert_int_equal(container_remove(&c, &err), 0);
+	assert_int_equal(container_make(&globals, "c1", &other, &err), 0);
+	assert_int_equal(container_remove(&c, &err), -ENOENT);
+	assert_string_equal(err.msg, "container does not exist");
+	container_release(&c);
+	assert_int_equal(faccessat(other.root_fd, "c1", F_OK, 0), 0);
+	assert_int_equal(container_remove(&other, &err), 0);
+	container_release(&other);
+}
+
 /* That something cannot be read does not mean that it is not there */
 static void test_no_descriptors(void **state)
 {
@@ -267,6 +285,7 @@ int main(void)
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_lock_of_deleted),
+		cmocka_unit_test(test_remove_another),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_kernel_image),
