@@ -287,8 +287,10 @@ static int take_locks(struct container *container, struct err *err)
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid()), r;
 
-	if (flock(container->dir_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(err, errno, "the lock of container '%s'", container->id);
+	/* Who asks for the status has it for a moment, delete --force until the directory is gone */
+	r = lock_within(container->dir_fd, LOCK_TIMEOUT_MS, NULL, -1);
+	if (r < 0)
+		return err_sys(err, -r, "the lock of container '%s'", container->id);
 	r = container_lock(container, err);
 	if (r < 0)
 		return r;
@@ -322,7 +324,10 @@ int container_make(const struct globals *globals, const char *id, struct contain
 	r = container.dir_fd < 0 ? err_sys(err, errno, "%s/%s", globals->root, id)
 				 : take_locks(&container, err);
 	if (r < 0) {
-		(void)path_remove_tree(container.root_fd, id, NULL);
+		if (container.dir_fd < 0)
+			(void)unlinkat(container.root_fd, id, AT_REMOVEDIR);
+		else
+			(void)container_remove(&container, NULL);
 		container_release(&container);
 		return r;
 	}

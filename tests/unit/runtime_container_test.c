@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * State directories: made, found, damaged, removed; and the sizes and files of a guest.
+ *
+ * LDFLAGS: -Wl,--wrap=flock
  */
 #include "runtime/container.h"
 
@@ -206,6 +208,35 @@ static void test_remove_another(void **state)
 	container_release(&other);
 }
 
+static int busy; /* so often somebody else has the lock for a moment */
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation)
+{
+	if (busy > 0 && (operation & LOCK_NB)) {
+		busy--;
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return __real_flock(fd, operation);
+}
+
+/* `state` and `list` lock the directory for a moment, to see whether it is being made */
+static void test_make_while_others_look(void **state)
+{
+	struct container c;
+	struct err err = {0};
+
+	(void)state;
+	busy = 2;
+	if (container_make(&globals, "c1", &c, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(busy, 0);
+	assert_int_equal(container_remove(&c, &err), 0);
+	container_release(&c);
+}
+
 /* That something cannot be read does not mean that it is not there */
 static void test_no_descriptors(void **state)
 {
@@ -286,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_lock_of_deleted),
 		cmocka_unit_test(test_remove_another),
+		cmocka_unit_test(test_make_while_others_look),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_kernel_image),
