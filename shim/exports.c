@@ -14,6 +14,9 @@
  * page caches in the guest. Beside each export there is a second clone for the monitor's own mount namespace: a mount that
  * is attached somewhere is no longer closed towards "..".
  *
+ * A path is walked once: whoever owns a part of it may swap that for a symlink at any moment, and what was checked, what the
+ * vmm gets and what the monitor shows must be one thing.
+ *
  * Sources: directories and regular files; sockets and fifos (their nodes can be seen, what is behind them stays on the
  * host); the memory devices every system has (null, zero, full, random, urandom, tty), for which the guest's kernel serves
  * its own. Every other device is refused: its node would mean something else in the guest. /proc and /sys of the host may
@@ -42,31 +45,37 @@ struct export_key {
 	bool recursive;
 };
 
+/* A place of the host's that config.json names */
+struct source {
+	const char *field, *path; /* borrowed */
+	int fd;			  /* owned, O_PATH */
+	struct statx stx;
+};
+
 /* Missing things must not look like a missing program, neither by words nor by number */
-static int source_error(struct err *err, int code, const char *field, const char *path)
+static int source_error(const struct source *source, int code, struct err *err)
 {
 	if (code == ENOENT || code == EACCES || code == ENOTDIR || code == EPERM)
-		return err_set(err, EINVAL, "config.json: %s '%s': %s", field, path,
+		return err_set(err, EINVAL, "config.json: %s '%s': %s", source->field, source->path,
 			       err_reason(code));
-	return err_sys(err, code, "config.json: %s '%s'", field, path);
+	return err_sys(err, code, "config.json: %s '%s'", source->field, source->path);
 }
 
-/* A clone of @path: private for the vmm, a slave of the host's mount for the monitor's view */
-static int clone_mount(int dirfd, const char *path, bool recursive, bool read_only,
-		       unsigned long propagation)
+/* A clone: private for the vmm, a slave of the host's mount for the monitor's view */
+static int source_clone(const struct source *source, bool recursive, bool read_only,
+			unsigned long propagation, struct err *err)
 {
 	struct mount_attr attr = {
 		.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
 			    (read_only ? MOUNT_ATTR_RDONLY : 0),
 		.propagation = propagation,
 	};
-	cleanup_close int fd = open_tree(
-		dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+	cleanup_close int fd = open_tree(source->fd, "",
+					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+						 (recursive ? AT_RECURSIVE : 0));
 
-	if (fd < 0)
-		return -errno;
-	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
-		return -errno;
+	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return source_error(source, errno, err);
 	return take_fd(&fd);
 }
 
@@ -84,23 +93,31 @@ static bool is_common_device(const struct statx *stx)
 	return false;
 }
 
-static int source_check(const struct statx *stx, const char *field, const char *path,
-			struct err *err)
+static int source_check(const struct source *source, struct err *err)
 {
+	const struct statx *stx = &source->stx;
+
 	if (S_ISBLK(stx->stx_mode) || (S_ISCHR(stx->stx_mode) && !is_common_device(stx)))
 		return err_set(err, EINVAL,
 			       "config.json: %s '%s': a device of the host cannot be bind-mounted "
 			       "into a guest",
-			       field, path);
+			       source->field, source->path);
 	return 0;
 }
 
-static int source_stat(int dirfd, const char *path, const char *field, struct statx *stx,
-		       struct err *err)
+/* Follow the path of @source; as with mount(2) that triggers an automount. The caller closes it, also on failure */
+static int source_open(int dirfd, struct source *source, struct err *err)
 {
-	if (statx(dirfd, path, AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_MNT_ID, stx) < 0)
-		return source_error(err, errno, field, path);
-	return source_check(stx, field, path, err);
+	source->fd = open_tree(dirfd, source->path, OPEN_TREE_CLOEXEC);
+	if (source->fd < 0 || statx(source->fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID,
+				    &source->stx) < 0)
+		return source_error(source, errno, err);
+	return source_check(source, err);
+}
+
+static void source_close(struct source *source)
+{
+	close_fd(&source->fd);
 }
 
 static bool key_equal(const struct export_key *a, const struct export_key *b)
@@ -162,36 +179,41 @@ static bool has_mount_points(const struct oci_config *config, int root_fd)
 	return true;
 }
 
-static int root_open(const struct oci_config *config, int bundle_fd, struct exports *out,
-		     struct err *err)
+static int root_fill(const struct oci_config *config, const struct source *source,
+		     struct exports *out, struct err *err)
 {
 	struct vmm_export *root = &out->items[0];
-	const char *path = config->root.path;
-	struct statx stx;
-	int r;
 
-	r = source_stat(bundle_fd, path, "root.path", &stx, err);
-	if (r < 0)
-		return r;
-	if (!S_ISDIR(stx.stx_mode))
+	if (!S_ISDIR(source->stx.stx_mode))
 		return err_set(err, EINVAL, "config.json: root.path '%s': it is not a folder",
-			       path);
-	out->root_view_fd = clone_mount(bundle_fd, path, true, false, MS_SLAVE);
+			       source->path);
+	out->root_view_fd = source_clone(source, true, false, MS_SLAVE, err);
 	if (out->root_view_fd < 0)
-		return source_error(err, -out->root_view_fd, "root.path", path);
+		return out->root_view_fd;
 	if (config->root.readonly && has_mount_points(config, out->root_view_fd))
 		root->flags = VMM_EXPORT_READ_ONLY;
-	root->fd = clone_mount(bundle_fd, path, true, root->flags & VMM_EXPORT_READ_ONLY,
-			       MS_PRIVATE);
+	root->fd = source_clone(source, true, root->flags & VMM_EXPORT_READ_ONLY, MS_PRIVATE, err);
 	if (root->fd < 0)
-		return source_error(err, -root->fd, "root.path", path);
+		return root->fd;
 	out->n = 1;
 	return 0;
 }
 
+static int root_open(const struct oci_config *config, int bundle_fd, struct exports *out,
+		     struct err *err)
+{
+	struct source source = {.field = "root.path", .path = config->root.path};
+	int r = source_open(bundle_fd, &source, err);
+
+	if (r == 0)
+		r = root_fill(config, &source, out, err);
+	source_close(&source);
+	return r;
+}
+
 /* Find the export of @key or make it; Return: its id or -errno */
 static int export_get(struct exports *out, struct export_key *keys, const struct export_key *key,
-		      int dirfd, const char *path, const char *field, struct err *err)
+		      const struct source *source, struct err *err)
 {
 	struct vmm_export *item;
 
@@ -203,46 +225,54 @@ static int export_get(struct exports *out, struct export_key *keys, const struct
 			       MACHINE_EXPORTS_MAX);
 	item = &out->items[out->n];
 	*item = (struct vmm_export){.id = out->n, .flags = key->flags};
-	item->fd = clone_mount(dirfd, path, key->recursive, key->flags & VMM_EXPORT_READ_ONLY,
-			       MS_PRIVATE);
+	item->fd = source_clone(source, key->recursive, key->flags & VMM_EXPORT_READ_ONLY,
+				MS_PRIVATE, err);
 	if (item->fd < 0)
-		return source_error(err, -item->fd, field, path);
+		return item->fd;
 	keys[out->n] = *key;
 	return (int)out->n++;
+}
+
+static int bind_fill(const struct oci_config *config, size_t index, const struct source *source,
+		     struct exports *out, struct export_key *keys, struct err *err)
+{
+	const struct oci_mount *mount = &config->mounts[index];
+	struct export_bind *bind = &out->binds[out->nbinds];
+	struct export_key key = {
+		.flags = VMM_EXPORT_COHERENT | (is_read_only(mount) ? VMM_EXPORT_READ_ONLY : 0),
+		.recursive = has_option(mount, "rbind"),
+		.mnt_id = source->stx.stx_mnt_id,
+		.ino = source->stx.stx_ino,
+		.dev = makedev(source->stx.stx_dev_major, source->stx.stx_dev_minor),
+	};
+	int r = export_get(out, keys, &key, source, err);
+
+	if (r < 0)
+		return r;
+	*bind = (struct export_bind){.mount_index = (uint32_t)index, .export_id = (uint32_t)r};
+	bind->view_fd = source_clone(source, key.recursive, key.flags & VMM_EXPORT_READ_ONLY,
+				     MS_SLAVE, err);
+	if (bind->view_fd < 0)
+		return bind->view_fd;
+	out->nbinds++;
+	return 0;
 }
 
 static int bind_open(const struct oci_config *config, size_t index, int bundle_fd,
 		     struct exports *out, struct export_key *keys, struct err *err)
 {
-	const struct oci_mount *mount = &config->mounts[index];
-	struct export_bind *bind = &out->binds[out->nbinds];
-	struct export_key key = {.flags = VMM_EXPORT_COHERENT};
 	char field[EXPORT_FIELD_MAX];
-	struct statx stx;
+	struct source source = {.field = field, .path = config->mounts[index].source};
 	int r;
 
 	snprintf(field, sizeof(field), "mounts[%zu].source", index);
-	if (!mount->source || !mount->source[0])
+	if (!source.path || !source.path[0])
 		return err_set(err, EINVAL, "config.json: %s: a bind mount needs one", field);
-	r = source_stat(bundle_fd, mount->source, field, &stx, err);
-	if (r < 0)
-		return r;
-	if (is_read_only(mount))
-		key.flags |= VMM_EXPORT_READ_ONLY;
-	key.recursive = has_option(mount, "rbind");
-	key.mnt_id = stx.stx_mnt_id;
-	key.ino = stx.stx_ino;
-	key.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-	r = export_get(out, keys, &key, bundle_fd, mount->source, field, err);
-	if (r < 0)
-		return r;
-	*bind = (struct export_bind){.mount_index = (uint32_t)index, .export_id = (uint32_t)r};
-	bind->view_fd = clone_mount(bundle_fd, mount->source, key.recursive,
-				    key.flags & VMM_EXPORT_READ_ONLY, MS_SLAVE);
-	if (bind->view_fd < 0)
-		return source_error(err, -bind->view_fd, field, mount->source);
-	out->nbinds++;
-	return 0;
+	r = source_open(bundle_fd, &source, err);
+	if (r == 0)
+		r = bind_fill(config, index, &source, out, keys, err);
+	source_close(&source);
+	return r;
 }
 
 static int open_all(const struct oci_config *config, int bundle_fd, struct exports *out,

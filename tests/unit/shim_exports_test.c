@@ -2,6 +2,8 @@
 /*
  * Exports of a bundle: which are shared, which flags they get, what is refused and in which words; that no way leads out of
  * one. Needs root for mounts; skipped without.
+ *
+ * LDFLAGS: -Wl,--wrap=statx
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -197,6 +199,39 @@ static void test_special_files(void **state)
 	assert_int_equal(f->exports.n, 3);
 }
 
+static int swap_fd = -1, swap_after; /* somebody else acts after so many looks */
+
+int __real_statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *out);
+int __wrap_statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *out);
+int __wrap_statx(int dirfd, const char *path, int flags, unsigned int mask, struct statx *out)
+{
+	int r = __real_statx(dirfd, path, flags, mask, out);
+
+	if (swap_fd >= 0 && --swap_after == 0) {
+		assert_int_equal(unlinkat(swap_fd, "link", 0), 0);
+		assert_int_equal(symlinkat("rootfs", swap_fd, "link"), 0);
+	}
+	return r;
+}
+
+/* What was looked at is what is exported, and what the monitor's view shows */
+static void test_swapped_source(void **state)
+{
+	struct fixture *f = *state;
+	struct stat volume, exported, view;
+
+	swap_fd = f->bundle_fd;
+	swap_after = 2; /* the first is at the root */
+	open_ok(f, ROOT, BIND("/data", "link", "\"bind\""));
+	swap_fd = -1;
+	assert_int_equal(swap_after, 0);
+	assert_int_equal(fstatat(f->bundle_fd, "volume", &volume, 0), 0);
+	assert_int_equal(fstat(f->exports.items[1].fd, &exported), 0);
+	assert_int_equal(fstat(f->exports.binds[0].view_fd, &view), 0);
+	assert_int_equal(exported.st_ino, volume.st_ino);
+	assert_int_equal(view.st_ino, volume.st_ino);
+}
+
 /* One more than the file server's table holds */
 static void test_too_many(void **state)
 {
@@ -235,7 +270,7 @@ int main(void)
 		TEST(test_shared),	   TEST(test_no_way_out),
 		TEST(test_root_read_only), TEST(test_root_must_be_prepared),
 		TEST(test_refused),	   TEST(test_special_files),
-		TEST(test_too_many),
+		TEST(test_swapped_source), TEST(test_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
