@@ -76,6 +76,14 @@ int json_member(const struct json_at *at, const char *key, enum json_type type, 
 		struct err *err);
 
 /**
+ * json_member_name() - A member that has to be one of some names
+ * @names, @n:	The names; NULL ones are no name
+ * Return: the index of its name, or -EINVAL, also when it is absent
+ */
+int json_member_name(const struct json_at *at, const char *key, const char *const *names, size_t n,
+		     struct err *err);
+
+/**
  * json_each() - Step through an array's elements or an object's members
  * @it:		Zero-initialised before the first call
  * @type:	What each has to be

@@ -95,6 +95,23 @@ int json_member(const struct json_at *at, const char *key, enum json_type type, 
 	return r < 0 ? r : 1;
 }
 
+int json_member_name(const struct json_at *at, const char *key, const char *const *names, size_t n,
+		     struct err *err)
+{
+	struct json_at member;
+	int r = json_member(at, key, JSON_STRING, &member, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return json_fail(&member, err, "is missing");
+	for (size_t i = 0; i < n; i++) {
+		if (names[i] && strcmp(names[i], member.node->text) == 0)
+			return (int)i;
+	}
+	return json_fail(&member, err, "'%.64s' is unknown", member.node->text);
+}
+
 int json_each(const struct json_at *at, enum json_type type, struct json_at *it, struct err *err)
 {
 	int r;

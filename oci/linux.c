@@ -67,21 +67,14 @@ static int parse_namespace(const struct json_at *at, struct oci_config *config, 
 		{0},
 	};
 	struct oci_namespace *ns;
-	struct json_at type;
-	size_t i;
-	int r = json_member(at, "type", JSON_STRING, &type, err);
+	struct json_at type = {.parent = at, .name = "type"};
+	int r = json_member_name(at, "type", namespace_names, OCI_NS_COUNT, err);
 
 	if (r < 0)
 		return r;
-	if (r == 0)
-		return json_fail(&type, err, "is missing");
-	for (i = 0; i < OCI_NS_COUNT && strcmp(namespace_names[i], type.node->text) != 0; i++)
-		;
-	if (i == OCI_NS_COUNT)
-		return json_fail(&type, err, "'%.64s' is unknown", type.node->text);
-	ns = &config->linux_.namespaces[i];
+	ns = &config->linux_.namespaces[r];
 	if (ns->present)
-		return json_fail(&type, err, "'%s' is given twice", namespace_names[i]);
+		return json_fail(&type, err, "'%s' is given twice", namespace_names[r]);
 	ns->present = true;
 	r = json_fill(at, path, ns, err);
 	if (r < 0)
@@ -110,20 +103,16 @@ static int parse_namespaces(const struct json_at *at, struct oci_config *config,
 
 static int parse_device(const struct json_at *at, void *item, struct err *err)
 {
+	static const char *const types[] = {"c", "b", "u", "p"};
 	struct oci_device *device = item;
-	struct json_at type;
 	int r = json_fill(at, device_fields, device, err);
 
 	if (r < 0)
 		return r;
-	r = json_member(at, "type", JSON_STRING, &type, err);
+	r = json_member_name(at, "type", types, ARRAY_SIZE(types), err);
 	if (r < 0)
 		return r;
-	if (r == 0)
-		return json_fail(&type, err, "is missing");
-	if (strlen(type.node->text) != 1 || !strchr("cbup", type.node->text[0]))
-		return json_fail(&type, err, "'%.64s' is none of c, b, u, p", type.node->text);
-	device->type = type.node->text[0];
+	device->type = types[r][0];
 	if (device->type == 'p')
 		return 0;
 	return json_fill(at, device_numbers, device, err);

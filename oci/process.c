@@ -53,36 +53,25 @@ static const char *const cap_set_names[OCI_CAP_SETS] = {
 	[OCI_CAP_AMBIENT] = "ambient",
 };
 
-static const struct {
-	const char *name;
-	int resource;
-} rlimits[] = {
-	{"RLIMIT_AS", RLIMIT_AS},
-	{"RLIMIT_CORE", RLIMIT_CORE},
-	{"RLIMIT_CPU", RLIMIT_CPU},
-	{"RLIMIT_DATA", RLIMIT_DATA},
-	{"RLIMIT_FSIZE", RLIMIT_FSIZE},
-	{"RLIMIT_LOCKS", RLIMIT_LOCKS},
-	{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
-	{"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-	{"RLIMIT_NICE", RLIMIT_NICE},
-	{"RLIMIT_NOFILE", RLIMIT_NOFILE},
-	{"RLIMIT_NPROC", RLIMIT_NPROC},
-	{"RLIMIT_RSS", RLIMIT_RSS},
-	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
-	{"RLIMIT_RTTIME", RLIMIT_RTTIME},
-	{"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-	{"RLIMIT_STACK", RLIMIT_STACK},
+/* By resource */
+static const char *const rlimit_names[] = {
+	[RLIMIT_AS] = "RLIMIT_AS",
+	[RLIMIT_CORE] = "RLIMIT_CORE",
+	[RLIMIT_CPU] = "RLIMIT_CPU",
+	[RLIMIT_DATA] = "RLIMIT_DATA",
+	[RLIMIT_FSIZE] = "RLIMIT_FSIZE",
+	[RLIMIT_LOCKS] = "RLIMIT_LOCKS",
+	[RLIMIT_MEMLOCK] = "RLIMIT_MEMLOCK",
+	[RLIMIT_MSGQUEUE] = "RLIMIT_MSGQUEUE",
+	[RLIMIT_NICE] = "RLIMIT_NICE",
+	[RLIMIT_NOFILE] = "RLIMIT_NOFILE",
+	[RLIMIT_NPROC] = "RLIMIT_NPROC",
+	[RLIMIT_RSS] = "RLIMIT_RSS",
+	[RLIMIT_RTPRIO] = "RLIMIT_RTPRIO",
+	[RLIMIT_RTTIME] = "RLIMIT_RTTIME",
+	[RLIMIT_SIGPENDING] = "RLIMIT_SIGPENDING",
+	[RLIMIT_STACK] = "RLIMIT_STACK",
 };
-
-static const char *rlimit_name(int resource)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(rlimits); i++) {
-		if (rlimits[i].resource == resource)
-			return rlimits[i].name;
-	}
-	return NULL;
-}
 
 static int parse_gids(const struct json_at *at, struct oci_process *out, struct err *err)
 {
@@ -170,19 +159,11 @@ static int parse_rlimit(const struct json_at *at, void *item, struct err *err)
 		{0},
 	};
 	struct oci_rlimit *limit = item;
-	struct json_at type;
-	size_t i;
-	int r = json_member(at, "type", JSON_STRING, &type, err);
+	int r = json_member_name(at, "type", rlimit_names, ARRAY_SIZE(rlimit_names), err);
 
 	if (r < 0)
 		return r;
-	if (r == 0)
-		return json_fail(&type, err, "is missing");
-	for (i = 0; i < ARRAY_SIZE(rlimits) && strcmp(rlimits[i].name, type.node->text) != 0; i++)
-		;
-	if (i == ARRAY_SIZE(rlimits))
-		return json_fail(&type, err, "'%.64s' is unknown", type.node->text);
-	limit->resource = rlimits[i].resource;
+	limit->resource = r;
 	r = json_fill(at, fields, limit, err);
 	if (r < 0)
 		return r;
@@ -203,7 +184,7 @@ static int parse_rlimits(const struct json_at *at, struct oci_process *out, stru
 	for (size_t i = 0; i < out->nrlimits; i++) {
 		if (seen & 1u << out->rlimits[i].resource)
 			return json_fail(&list, err, "%s is given twice",
-					 rlimit_name(out->rlimits[i].resource));
+					 rlimit_names[out->rlimits[i].resource]);
 		seen |= 1u << out->rlimits[i].resource;
 	}
 	return 0;
@@ -341,7 +322,7 @@ static void write_rlimits(struct json_writer *w, const struct oci_process *proce
 	for (size_t i = 0; i < process->nrlimits; i++) {
 		json_write_open(w, '{');
 		json_write_key(w, "type");
-		json_write_string(w, rlimit_name(process->rlimits[i].resource));
+		json_write_string(w, rlimit_names[process->rlimits[i].resource]);
 		json_write_key(w, "hard");
 		json_write_uint(w, process->rlimits[i].hard);
 		json_write_key(w, "soft");
