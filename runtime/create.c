@@ -18,13 +18,8 @@ static int run_create(const struct globals *globals, const void *opaque,
 
 	given.detach = true;
 	r = launch_create(globals, &given, args->items[0], &launch, err);
-	if (r == -EINTR && interrupt_signal()) {
-		err_prefix(err, "caisson create failed");
-		cli_report(err);
-		return 128 + interrupt_signal();
-	}
 	if (r < 0)
-		return r;
+		return interrupt_status(r, "create", err);
 	launch_release(&launch);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "runtime/cli.h"
 
 static volatile sig_atomic_t caught; /* a signal handler has no other way */
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -50,10 +51,11 @@ static void on_signal(int signo)
 	errno = saved;
 }
 
-static void set_handlers(void (*handler)(int))
+void interrupt_begin(void)
 {
+	caught = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		struct sigaction action = {.sa_handler = handler}, old;
+		struct sigaction action = {.sa_handler = on_signal}, old;
 
 		/* What the caller ignores (nohup) stays ignored */
 		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
@@ -61,18 +63,18 @@ static void set_handlers(void (*handler)(int))
 	}
 }
 
-void interrupt_begin(void)
-{
-	caught = 0;
-	set_handlers(on_signal);
-}
-
-void interrupt_end(void)
-{
-	set_handlers(SIG_DFL);
-}
-
 int interrupt_signal(void)
 {
 	return caught;
+}
+
+int interrupt_status(int r, const char *name, struct err *err)
+{
+	int signo = caught;
+
+	if (r != -EINTR || !signo)
+		return r;
+	(void)err_set(err, EINTR, "caisson %s failed: interrupted by signal %d", name, signo);
+	cli_report(err);
+	return 128 + signo;
 }

@@ -570,9 +570,7 @@ int launch_create(const struct globals *globals, const struct launch_options *op
 	if (r < 0) {
 		launch_release(&l);
 		/* What failed when the signal had come, failed because of it */
-		return interrupt_signal()
-			       ? err_set(err, EINTR, "interrupted by signal %d", interrupt_signal())
-			       : r;
+		return interrupt_signal() ? -EINTR : r;
 	}
 	warn(&l);
 	*out = l;

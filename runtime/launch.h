@@ -59,7 +59,7 @@ struct launch {
  * launch_create() - Make a container; afterwards its status is "created"
  * @out:	Filled on success; release with launch_release(). On failure everything is undone.
  *
- * Signals are caught from here on: the caller calls interrupt_end() when it has seen to them.
+ * Signals are caught from here on.
  * Return: 0; -EINTR if a signal asked to stop (interrupt_signal()); -errno
  */
 int launch_create(const struct globals *globals, const struct launch_options *options,

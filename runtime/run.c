@@ -117,13 +117,7 @@ static int run_run(const struct globals *globals, const void *opaque, const stru
 {
 	int r = launch_and_run(globals, opaque, args->items[0], err);
 
-	if (r == -EINTR && interrupt_signal()) {
-		(void)err_set(err, EINTR, "caisson run failed: interrupted by signal %d",
-			      interrupt_signal());
-		cli_report(err);
-		return 128 + interrupt_signal();
-	}
-	return r;
+	return interrupt_status(r, "run", err);
 }
 
 const struct cli_command command_run = {
