@@ -43,7 +43,8 @@ static int open_netns(const struct oci_config *config, int *out, struct err *err
 	*out = -1;
 	if (!ns->present || !ns->path || !ns->path[0])
 		return 0;
-	*out = open(ns->path, O_RDONLY | O_CLOEXEC);
+	/* A fifo in its place would be waited for */
+	*out = open(ns->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (*out < 0)
 		return err_set(err, EINVAL, "config.json: linux.namespaces: network '%s': %s",
 			       ns->path, err_reason(errno));

@@ -1010,6 +1010,23 @@ static void test_bind_missing(void **state)
 	assert_int_equal(count_state(f), 0);
 }
 
+/* Nothing is waited for in the place of a namespace */
+static void test_network_is_none(void **state)
+{
+	struct fixture *f = *state;
+	char fifo[128], more[256];
+
+	skip_unless_root();
+	snprintf(fifo, sizeof(fifo), "%s/bundle/fifo", f->dir);
+	snprintf(more, sizeof(more), ",\"namespaces\":[{\"type\":\"network\",\"path\":\"%s\"}]",
+		 fifo);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(create(f, &(struct container){.args = "[\"true\"]", .more = more}, -1),
+			 -EINVAL);
+	assert_non_null(strstr(f->err.msg, "joining the network namespace '"));
+	assert_int_equal(count_state(f), 0);
+}
+
 /* Whoever creates dies while the guest boots: nothing stays */
 static void test_abandoned(void **state)
 {
@@ -1637,6 +1654,7 @@ int main(void)
 		TEST(test_other_version),
 		TEST(test_no_console_socket),
 		TEST(test_bind_missing),
+		TEST(test_network_is_none),
 		TEST(test_abandoned),
 		TEST(test_abandoned_then_continued),
 		TEST(test_view),
