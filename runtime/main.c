@@ -7,9 +7,11 @@
  *   caisson-vmm          the guest's process (kvm/), executed by the monitor under that name
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kvm/vmm.h"
 #include "lib/err.h"
@@ -47,6 +49,20 @@ static int dispatch(const struct globals *globals, const struct cli_args *rest)
 	return CLI_NO_TOPIC;
 }
 
+/* Descriptors 0 to 2 that the caller has closed would become those of the first files we open */
+static int open_standard(struct err *err)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return err_sys(err, errno, "/dev/null");
+	(void)close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct globals globals = {0};
@@ -56,7 +72,9 @@ int main(int argc, char **argv)
 
 	if (argc > 0 && strcmp(argv[0], VMM_PROGRAM_NAME) == 0)
 		return vmm_main(argc, argv);
-	r = main_setup((const char *const *)argv + (argc > 0), &globals, &rest, &err);
+	r = open_standard(&err);
+	if (r == 0)
+		r = main_setup((const char *const *)argv + (argc > 0), &globals, &rest, &err);
 	r = r < 0 ? usage_error(&err, r) : dispatch(&globals, &rest);
 	cli_args_release(&rest);
 	return r;

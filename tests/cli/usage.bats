@@ -85,3 +85,11 @@ setup() { common_setup; }
 	jq -e '.ociVersionMin == "1.0.0" and (.ociVersionMax | startswith("1.")) and (.linux.namespaces | index("pid") != null)
 		and .linux.seccomp.enabled == false and .hooks == [] and .linux.mountExtensions.idmap.enabled == false' <<< "$output"
 }
+
+@test "usage: a closed descriptor 0, 1 or 2 does not become another file's" {
+	"$CAISSON" --log "$BATS_TEST_TMPDIR/log" features >&- || true
+	[[ ! -s $BATS_TEST_TMPDIR/log ]]
+	"$CAISSON" --log "$BATS_TEST_TMPDIR/log" --root "$ROOT" state nobody <&- >&- 2>&- || true
+	cat "$BATS_TEST_TMPDIR/log"
+	[[ $(wc -l < "$BATS_TEST_TMPDIR/log") -eq 1 ]]
+}
