@@ -22,34 +22,42 @@ static const struct cli_option options[] = {
 	{0},
 };
 
-static int delete_container(struct container *container, bool force, struct err *err)
+static int not_stopped(const struct container *container, struct err *err)
+{
+	return err_set(err, EBUSY, "cannot delete container %s that is not stopped: %s",
+		       container->id, oci_status_name(container->status));
+}
+
+/* With the lock held nobody starts it any more; without, it may have been started since we looked */
+static int end_created(struct container *container, struct err *err)
 {
 	int r;
 
-	if (!force && container->status == OCI_RUNNING)
-		return err_set(err, EBUSY, "cannot delete container %s that is not stopped: %s",
-			       container->id, oci_status_name(container->status));
-	if (!force && container->status == OCI_CREATING)
-		return err_set(err, EBUSY,
-			       "cannot delete container %s that is not stopped: creating",
-			       container->id);
+	if (!container->state || container->status != OCI_CREATED)
+		return 0;
+	r = container_stop(container, err);
+	return r < 0 ? r : container_refresh(container, err);
+}
+
+static int delete_container(struct container *container, bool force, struct err *err)
+{
+	int r = 0;
+
+	if (!force && (container->status == OCI_RUNNING || container->status == OCI_CREATING))
+		return not_stopped(container, err);
 	/* Stopped before the lock is taken: its holder may be waiting for the guest */
-	if (force || container->status == OCI_CREATED) {
+	if (force)
 		r = container_stop(container, err);
-		if (r < 0)
-			return r;
-	}
-	if (!container->state) {
+	if (r == 0 && !container->state)
 		r = container_wait_abandoned(container, err);
-		if (r < 0)
-			return r;
-	}
-	r = container_lock(container, err);
+	if (r == 0)
+		r = container_lock(container, err);
+	if (r == 0)
+		r = end_created(container, err);
 	if (r < 0)
 		return r;
 	if (container->state && container->status != OCI_STOPPED)
-		return err_set(err, EBUSY, "cannot delete container %s that is not stopped: %s",
-			       container->id, oci_status_name(container->status));
+		return not_stopped(container, err);
 	return container_remove(container, err);
 }
 

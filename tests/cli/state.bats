@@ -122,3 +122,34 @@ stopped() {
 	[[ $output == *'guest kernel: neither'* ]]
 	[[ -z $(ls -A "$ROOT") ]]
 }
+
+# A container whose monitor is this process: created or running
+alive() { # ID STATUS PID
+	mkdir -p "$ROOT/$1"
+	jq -n --arg id "$1" --arg s "$2" --argjson p "$3" --argjson t "$(awk '{print $22}' "/proc/$3/stat")" --arg b "$BUNDLE" \
+		'{ociVersion: "1.2.0", id: $id, pid: $p, status: $s, bundle: $b, rootfs: ($b + "/rootfs"),
+		created: "2026-01-02T03:04:05Z", pidStartTime: $t, bootID: "", cgroup: ""}' > "$ROOT/$1/state.new"
+	mv "$ROOT/$1/state.new" "$ROOT/$1/state.json"
+}
+
+@test "state: delete does not end a container that is being started" {
+	local code=0 monitor delete
+	sleep 1000 3>&- & monitor=$!
+	alive c1 created "$monitor"
+	exec 7> "$ROOT/c1/lock"
+	flock 7
+	runtime delete c1 2> "$BATS_TEST_TMPDIR/error" 7>&- & delete=$!
+	# It waits for the lock, which start holds, or is about to end the monitor
+	for _ in {1..40}; do
+		ls -l "/proc/$delete/fd" 2> /dev/null | grep -q '/lock$' && break
+		sleep 0.05
+	done
+	alive c1 running "$monitor"
+	exec 7>&-
+	wait "$delete" || code=$?
+	kill -0 "$monitor"
+	[[ $code == 1 ]]
+	grep -q 'cannot delete container c1 that is not stopped: running' "$BATS_TEST_TMPDIR/error"
+	kill "$monitor"
+	wait "$monitor" || true
+}
