@@ -291,7 +291,7 @@ int exec_start(const struct container *container, const struct exec_options *opt
 		r = start_terminal(&s, options, process, err);
 	else
 		r = start_plain(container, options, process, err);
-	if (r == -ECONNREFUSED)
+	if (r == -ECONNREFUSED || r == -ESRCH)
 		return err_set(err, EINVAL, "cannot exec in a stopped container");
 	return r;
 }

@@ -141,7 +141,7 @@ alive() { # ID STATUS PID
 	runtime delete c1 2> "$BATS_TEST_TMPDIR/error" 7>&- & delete=$!
 	# It waits for the lock, which start holds, or is about to end the monitor
 	for _ in {1..40}; do
-		ls -l "/proc/$delete/fd" 2> /dev/null | grep -q '/lock$' && break
+		find "/proc/$delete/fd" -lname '*/lock' 2> /dev/null | grep -q . && break
 		sleep 0.05
 	done
 	alive c1 running "$monitor"
@@ -152,4 +152,30 @@ alive() { # ID STATUS PID
 	grep -q 'cannot delete container c1 that is not stopped: running' "$BATS_TEST_TMPDIR/error"
 	kill "$monitor"
 	wait "$monitor" || true
+}
+
+# A monitor that refuses every request: fake_monitor ID STATUS ERRNO TEXT
+fake_monitor() {
+	mkdir -p "$ROOT/$1"
+	python3 - "$ROOT/$1" "$3" "$4" 3>&- <<-'END' &
+		import os, socket, struct, sys
+		os.chdir(sys.argv[1])
+		listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		listener.bind("control.sock")
+		listener.listen()
+		while True:
+		    peer = listener.accept()[0]
+		    peer.recv(4096)
+		    peer.send(struct.pack("<IIIiiI1024s", 0x43534e43, 1, 1, -int(sys.argv[2]), 0, 0, sys.argv[3].encode()))
+	END
+	monitor=$!
+	until [[ -S $ROOT/$1/control.sock ]]; do sleep 0.05; done
+	alive "$1" "$2" "$monitor"
+}
+
+@test "exec: in a container that is ending" {
+	fake_monitor c1 running 3 'container not running'
+	run -255 runtime exec c1 true
+	kill "$monitor"
+	[[ $output == *'exec failed: cannot exec in a stopped container'* ]]
 }
