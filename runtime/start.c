@@ -7,6 +7,24 @@
 #include "runtime/container.h"
 #include "shim/control.h"
 
+static int set_running(struct container *container, struct err *err)
+{
+	container->state->status = OCI_RUNNING;
+	return container_store(container->dir_fd, container->state, err);
+}
+
+static int start_created(struct container *container, struct err *err)
+{
+	int r = control_start(container->dir_fd, err);
+
+	if (r == -ECONNREFUSED)
+		return err_set(err, EINVAL, "cannot start a container that has stopped");
+	/* It was started, by a command that died before it could write so: the agent has the words */
+	if (r == -EBUSY)
+		(void)set_running(container, NULL);
+	return r < 0 ? r : set_running(container, err);
+}
+
 static int start_container(struct container *container, struct err *err)
 {
 	int r = container_lock(container, err);
@@ -17,7 +35,7 @@ static int start_container(struct container *container, struct err *err)
 		return err_set(err, ENOENT, "container does not exist");
 	switch (container->status) {
 	case OCI_CREATED:
-		break;
+		return start_created(container, err);
 	case OCI_STOPPED:
 		return err_set(err, EINVAL, "cannot start a container that has stopped");
 	case OCI_RUNNING:
@@ -26,13 +44,6 @@ static int start_container(struct container *container, struct err *err)
 		return err_set(err, EINVAL, "cannot start a container in the %s state",
 			       oci_status_name(container->status));
 	}
-	r = control_start(container->dir_fd, err);
-	if (r == -ECONNREFUSED)
-		return err_set(err, EINVAL, "cannot start a container that has stopped");
-	if (r < 0)
-		return r;
-	container->state->status = OCI_RUNNING;
-	return container_store(container->dir_fd, container->state, err);
 }
 
 static int run_start(const struct globals *globals, const void *options,

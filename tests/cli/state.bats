@@ -173,6 +173,14 @@ fake_monitor() {
 	alive "$1" "$2" "$monitor"
 }
 
+@test "state: a start that died half-way is made good by the next" {
+	fake_monitor c1 created 16 'the agent: cannot start an already running container'
+	fails_with=$(runtime start c1 2>&1) && false
+	kill "$monitor"
+	[[ $fails_with == *'cannot start an already running container'* ]]
+	[[ $(jq -r .status "$ROOT/c1/state.json") == running ]]
+}
+
 @test "exec: in a container that is ending" {
 	fake_monitor c1 running 3 'container not running'
 	run -255 runtime exec c1 true
