@@ -15,6 +15,7 @@
  */
 #include "shim/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -30,6 +31,7 @@
 
 #define CGROUP_FILE "cgroup"
 #define CGROUP_ATTEMPTS 16
+#define CGROUP_DEPTH_MAX 32 /* cgroups below the container's */
 #define CGROUP_EMPTY_TIMEOUT_MS 10000
 
 /* ---- names ---- */
@@ -246,9 +248,33 @@ static int empty(int root_fd, const char *path, struct err *err)
 	return 0;
 }
 
-/* rmdir the last @made parts of @path, a parent only if nobody uses it; the innermost with what the guest's vmm may have left */
+/* The cgroups that somebody made below @name in @dirfd, from the leaves up; rmdir of the parent says what is left */
+static void remove_children(int dirfd, const char *name, unsigned int depth)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!dir) {
+		close_fd(&fd);
+		return;
+	}
+	while ((entry = readdir(dir))) {
+		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") ||
+		    !strcmp(entry->d_name, ".."))
+			continue;
+		if (depth < CGROUP_DEPTH_MAX)
+			remove_children(fd, entry->d_name, depth + 1);
+		(void)unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+	}
+	(void)closedir(dir);
+}
+
+/* rmdir the last @made parts of @path, a parent only if nobody uses it; the innermost with all below it */
 static int remove_parts(int root_fd, char *path, unsigned int made, struct err *err)
 {
+	if (made && path[0])
+		remove_children(root_fd, path, 0);
 	for (unsigned int i = 0; i < made && path[0]; i++) {
 		char *slash = strrchr(path, '/');
 

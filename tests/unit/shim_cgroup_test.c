@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a container's cgroup is: the path of config.json, cleaned, as runc takes it. */
+/* Where a container's cgroup is: the path of config.json, cleaned, as runc takes it; and its removal. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "lib/io.h"
 #include "shim/cgroup.h"
+#include "shim/control.h"
 
 static void test_paths(void **state)
 {
@@ -56,11 +62,38 @@ static void test_too_long(void **state)
 	free(out);
 }
 
+/* Somebody has made cgroups below the container's: they go with it */
+static void test_children(void **state)
+{
+	static const char note[] = "/sys/fs/cgroup/unified\n/caisson-unit-children/c\n2\n";
+	static const char *const parts[] = {"", "/c", "/c/a", "/c/a/b", "/c/d"};
+	char dir[] = "/tmp/caisson-cgroup-XXXXXX", path[128];
+	struct err err = {0};
+	int state_fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/unified/caisson-unit-children%s",
+			 parts[i]);
+		if (mkdir(path, 0755) < 0)
+			skip(); /* no cgroup2 hierarchy here to write to */
+	}
+	assert_non_null(mkdtemp(dir));
+	state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(io_write_file(state_fd, "cgroup", note, sizeof(note) - 1, 0600, &err), 0);
+	if (monitor_cgroup_remove(state_fd, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(access("/sys/fs/cgroup/unified/caisson-unit-children", F_OK), -1);
+	close(state_fd);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_children),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
