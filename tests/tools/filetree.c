@@ -4,6 +4,7 @@
  *
  *   filetree [-n ENTRIES] [-o TEST] [-k] DIR     run all tests (or one) below DIR, as root; -k: leave DIR/kept behind
  *   filetree --host DIR                          on the host: is DIR/kept what the guest left there?
+ *   filetree --list DIR                          print the names in DIR as they come, without a look at the files
  *   filetree --stay FILE                         hold a write lock on FILE until standard input ends; prints "locked"
  *
  * It runs on ext4, tmpfs and overlayfs first, which proves the expectations, and then on virtio-fs inside a guest. TAP on
@@ -189,6 +190,19 @@ static int check_kept(const char *top)
 	return failed;
 }
 
+static int list_main(const char *path)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+
+	if (!dir)
+		return 1;
+	for (errno = 0; (entry = readdir(dir)); errno = 0)
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			puts(entry->d_name);
+	return errno != 0 || fflush(stdout) != 0;
+}
+
 static int probe_main(void)
 {
 	/* to its own root: nothing changes, but only with the capability */
@@ -218,6 +232,8 @@ int main(int argc, char **argv)
 		return probe_main();
 	if (argc == 3 && !strcmp(argv[1], "--host"))
 		return check_kept(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "--list"))
+		return list_main(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--stay"))
 		return stay_main(argv[2]);
 	while ((option = getopt(argc, argv, "n:o:k")) != -1) {

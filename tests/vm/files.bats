@@ -57,10 +57,13 @@ filetree_in() {
 	mkdir "$WORK/disk/big"
 	(cd "$WORK/disk/big" && seq -f 'entry-%06.0f' 100000 | xargs -n 10000 touch)
 	edit '.mounts += [{destination: "/big", type: "bind", source: $d, options: ["rbind", "rw"]}]' --arg d "$WORK/disk/big"
-	sh_args 'ls /big | sha256sum; stat -c %n /big/entry-050000; cd /big; rm entry-0999*; ls | wc -l'
+	cp "$TOOLS/filetree" "$BUNDLE/rootfs/bin/filetree"
+	# busybox's ls asks for each file's attributes, which on a volume is a request each: minutes in the lab
+	sh_args 'filetree --list /big > /names && stat -c %n /big/entry-050000 && cd /big && for n in $(seq -w 99901 100000); do echo entry-$n; done | xargs rm && filetree --list /big | wc -l'
+	ln -s busybox "$BUNDLE/rootfs/bin/xargs"
 	run -0 runtime run c1
-	[[ ${lines[0]} == "$(seq -f 'entry-%06.0f' 100000 | sha256sum)" ]]
-	[[ ${lines[1]} == /big/entry-050000 && ${lines[2]} == 99900 ]]
+	[[ ${lines[0]} == /big/entry-050000 && ${lines[1]} == 99900 ]]
+	[[ $(sort "$BUNDLE/rootfs/names" | sha256sum) == "$(seq -f 'entry-%06.0f' 100000 | sha256sum)" ]]
 	[[ $(find "$WORK/disk/big" -type f | wc -l) == 99900 ]]
 }
 
