@@ -177,6 +177,8 @@ int node_tables_init(struct fuse_server *server);
 void node_tables_release(struct fuse_server *server);
 /** node_acquire() - The node of @id in use, or NULL with *@error -ESTALE (removed root) or -ENOENT; node_release() it */
 struct node *node_acquire(struct fuse_server *server, uint64_t id, int *error);
+/** node_use() - Use a node that is in use or held; node_release() it */
+void node_use(struct fuse_server *server, struct node *node);
 void node_release(struct fuse_server *server, struct node *node);
 /** node_hold() / node_unhold() - Keep the node, not its descriptor */
 void node_hold(struct fuse_server *server, struct node *node);

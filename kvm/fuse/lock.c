@@ -60,16 +60,17 @@ static struct lock_owner *owner_find(struct fuse_server *server, const struct lo
 /* A description that can carry write locks where the file can be opened for writing at all */
 static int open_description(struct fuse_server *server, const struct lock_waiter *lock)
 {
-	int path_fd = node_fd(server, lock->node), fd;
+	int path_fd, fd = -1;
 
-	if (path_fd < 0)
-		return path_fd;
-	if (!lock->is_flock && !(lock->node->root->flags & FUSE_ROOT_READ_ONLY)) {
+	/* a waiter only holds its node: without this the descriptor could be closed, and its number used for another file */
+	node_use(server, lock->node);
+	path_fd = node_fd(server, lock->node);
+	if (path_fd >= 0 && !lock->is_flock && !(lock->node->root->flags & FUSE_ROOT_READ_ONLY))
 		fd = fd_reopen(server, path_fd, O_RDWR);
-		if (fd >= 0)
-			return fd;
-	}
-	return fd_reopen(server, path_fd, O_RDONLY);
+	if (path_fd >= 0 && fd < 0)
+		fd = fd_reopen(server, path_fd, O_RDONLY);
+	node_release(server, lock->node);
+	return path_fd < 0 ? path_fd : fd;
 }
 
 static int owner_make(struct fuse_server *server, const struct lock_waiter *lock,

@@ -271,6 +271,13 @@ struct node *node_acquire(struct fuse_server *server, uint64_t id, int *error)
 	return node;
 }
 
+void node_use(struct fuse_server *server, struct node *node)
+{
+	pthread_mutex_lock(&server->mutex);
+	node->users++;
+	pthread_mutex_unlock(&server->mutex);
+}
+
 void node_release(struct fuse_server *server, struct node *node)
 {
 	if (!node)

@@ -145,8 +145,8 @@ static inline int lookup(struct world *w, uint64_t parent, const char *name, uin
 	begin(&w->call, FUSE_LOOKUP, parent);
 	add_name(&w->call, name);
 	r = send_call(w->server, &w->call);
-	if (r == 0 && id)
-		*id = ((const struct fuse_entry_out *)payload(&w->call))->nodeid;
+	if (id)
+		*id = r == 0 ? ((const struct fuse_entry_out *)payload(&w->call))->nodeid : 0;
 	return r;
 }
 
@@ -266,13 +266,15 @@ static inline int lock(struct world *w, struct call *c, uint32_t opcode, uint64_
 static inline int wait_for(struct call *c)
 {
 	struct timespec deadline;
+	int r = 0;
 
 	clock_gettime(CLOCK_REALTIME, &deadline);
 	deadline.tv_sec += 60;
 	pthread_mutex_lock(&done_mutex);
-	while (!c->done)
-		assert_int_equal(pthread_cond_timedwait(&done_cond, &done_mutex, &deadline), 0);
+	while (!c->done && r == 0)
+		r = pthread_cond_timedwait(&done_cond, &done_mutex, &deadline);
 	pthread_mutex_unlock(&done_mutex);
+	assert_int_equal(r, 0);
 	return ((const struct fuse_out_header *)c->answer)->error;
 }
 

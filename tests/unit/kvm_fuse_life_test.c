@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file server over time: nodes, handles, locks and waiters that are dropped, taken away or changed while something uses them.
+ *
+ * Races are made certain: the wrapped calls run a hook at the very place where another thread could come in between.
+ * How requests are built and sent: tests/unit/fuse_client.h.
+ *
+ * LDFLAGS: -Wl,--wrap=openat -Wl,--wrap=pwritev2
+ */
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#include "tests/unit/fuse_client.h"
+
+int __real_openat(int dirfd, const char *name, int flags, mode_t mode);
+int __wrap_openat(int dirfd, const char *name, int flags, mode_t mode);
+ssize_t __real_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
+
+/* Run before the next reopening by /proc/self/fd, and before the next write; then forgotten */
+static _Atomic(void (*)(struct world *w, int fd)) on_reopen, on_write;
+static struct world *world;
+
+int __wrap_openat(int dirfd, const char *name, int flags, mode_t mode)
+{
+	void (*hook)(struct world *, int) = NULL;
+
+	if (world && dirfd == world->proc_fd)
+		hook = atomic_exchange(&on_reopen, NULL);
+	if (hook)
+		hook(world, atoi(name));
+	return __real_openat(dirfd, name, flags, mode);
+}
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	void (*hook)(struct world *, int) = atomic_exchange(&on_write, NULL);
+
+	if (hook)
+		hook(world, fd);
+	return __real_pwritev2(fd, iov, n, offset, flags);
+}
+
+static int set_up_world(void **state)
+{
+	int r = set_up(state);
+
+	world = *state;
+	return r;
+}
+
+static int tear_down_world(void **state)
+{
+	world = NULL;
+	return tear_down(state);
+}
+
+/* ---- a descriptor in use is not closed ---- */
+
+static _Atomic bool hook_ran;
+static struct stat seen;
+
+/* So many lookups that a descriptor which nobody keeps is closed, and its number used again */
+static void look_up_many(struct world *w, int fd)
+{
+	struct call *c = calloc(1, sizeof(*c));
+	char name[16];
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		begin(c, FUSE_LOOKUP, w->root);
+		add_name(c, name);
+		(void)send_call(w->server, c);
+	}
+	memset(&seen, 0, sizeof(seen));
+	(void)fstat(fd, &seen);
+	free(c);
+	hook_ran = true;
+}
+
+static void test_waiter_keeps_descriptor(void **state)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct call *waiting = calloc(1, sizeof(*waiting));
+	struct world *w = *state;
+	uint64_t id, fh;
+	struct stat st;
+	char name[16];
+	int fd;
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		host_file(w, name, name);
+	}
+	fd = openat(w->dirfd, "file", O_RDWR, 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(lookup(w, w->root, "file", &id), 0);
+	assert_int_equal(open_node(w, id, O_RDWR, &fh), 0);
+	assert_int_equal(lock(w, waiting, FUSE_SETLKW, id, fh, 1, F_WRLCK, 0, 0), 2);
+	hook_ran = false;
+	on_reopen = look_up_many; /* when the poller tries again */
+	while (!hook_ran)
+		usleep(1000);
+	close(fd);
+	assert_int_equal(wait_for(waiting), 0);
+	assert_int_equal(seen.st_ino, st.st_ino);
+	free(waiting);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_waiter_keeps_descriptor, set_up_world,
+						tear_down_world),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
