@@ -62,7 +62,8 @@ struct node_key {
 	uint32_t type; /* S_IFMT bits on the host */
 };
 
-/* One host inode that the guest knows. All guarded by server->mutex except `fd` while users > 0, `key`, `id`, `root`. */
+/* One host inode that the guest knows. All guarded by server->mutex except `fd` while users > 0, `key` but its
+ * birth time, `id`, `root`. */
 struct node {
 	uint64_t id; /* nodeid */
 	struct node_key key;

@@ -16,7 +16,9 @@
  * that an unlinked file stays usable. The mount is part of the key, because a descriptor carries its mount's read-only flag,
  * and because the guest must see a bind mount of the same device as another file system.
  *
- * An inode number may be given to a new file once no descriptor holds the old one; the birth time tells them apart.
+ * An inode number may be given to a new file once no descriptor holds the old one; the birth time tells them apart. While
+ * we hold a descriptor the number is enough, and then a new birth time is only noted: overlayfs gives one to a file that it copies
+ * up, and two nodes for one file would be two page caches in the guest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,11 +50,16 @@ static uint64_t key_hash(const struct node_key *key)
 	return mix(key->ino ^ mix(key->dev ^ mix(key->mnt_id ^ (uint64_t)(uintptr_t)key->root)));
 }
 
-static bool key_equal(const struct node_key *a, const struct node_key *b)
+/* The same number in the same place: the same file, unless the number was used again */
+static bool key_alike(const struct node_key *a, const struct node_key *b)
 {
 	return a->ino == b->ino && a->dev == b->dev && a->mnt_id == b->mnt_id &&
-	       a->root == b->root && a->btime_sec == b->btime_sec &&
-	       a->btime_nsec == b->btime_nsec && a->type == b->type;
+	       a->root == b->root && a->type == b->type;
+}
+
+static bool key_equal(const struct node_key *a, const struct node_key *b)
+{
+	return key_alike(a, b) && a->btime_sec == b->btime_sec && a->btime_nsec == b->btime_nsec;
 }
 
 static struct node **id_slot(struct fuse_server *server, uint64_t id)
@@ -113,8 +120,13 @@ static struct node *find_key(struct fuse_server *server, const struct node_key *
 {
 	struct node *node = *key_slot(server, key);
 
-	while (node && !key_equal(&node->key, key))
+	while (node &&
+	       !(key_equal(&node->key, key) || (node->fd >= 0 && key_alike(&node->key, key))))
 		node = node->next_key;
+	if (node) { /* hashed without the birth time */
+		node->key.btime_sec = key->btime_sec;
+		node->key.btime_nsec = key->btime_nsec;
+	}
 	return node;
 }
 
@@ -503,22 +515,25 @@ static int open_child(struct fuse_server *server, struct node *node, struct node
 {
 	struct node_key key;
 	struct statx stx;
+	bool same;
 	int fd, r;
 
 	fd = fd_open(server, parent->fd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
 	r = fd_stat(fd, &stx);
-	key = key_of(node->root, &stx);
-	if (r < 0 || !key_equal(&key, &node->key)) {
+	if (r < 0) {
 		(void)close(fd);
-		return r < 0 ? r : -ESTALE;
+		return r;
 	}
+	key = key_of(node->root, &stx);
 	pthread_mutex_lock(&server->mutex);
-	fd = install_fd(server, node, fd);
+	same = node->fd >= 0 || key_equal(&key, &node->key);
+	if (same)
+		fd = install_fd(server, node, fd);
 	pthread_mutex_unlock(&server->mutex);
 	close_fd(&fd);
-	return 0;
+	return same ? 0 : -ESTALE;
 }
 
 /*

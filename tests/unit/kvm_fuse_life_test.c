@@ -108,11 +108,54 @@ static void test_waiter_keeps_descriptor(void **state)
 	free(waiting);
 }
 
+/* ---- overlayfs: a file that is copied up gets another birth time, and stays the same file ---- */
+
+static void test_copied_up(void **state)
+{
+	struct world *w = *state;
+	struct node *parent, *first, *second;
+	struct statx stx;
+	int error, fd;
+
+	parent = node_acquire(w->server, w->root, &error);
+	assert_non_null(parent);
+	fd = openat(w->dirfd, "file", O_PATH, 0);
+	assert_int_equal(fd_stat(fd, &stx), 0);
+	stx.stx_mask |= STATX_BTIME;
+	assert_int_equal(node_intern(w->server, parent->root, parent, "file", &stx, fd, &first), 0);
+	stx.stx_btime.tv_sec += 100;
+	assert_int_equal(node_intern(w->server, parent->root, parent, "file", &stx, -1, &second),
+			 0);
+	assert_ptr_equal(first, second);
+	node_release(w->server, second);
+	second = node_of(w->server, parent->root, &stx);
+	assert_ptr_equal(first, second);
+	node_release(w->server, second);
+	/* while it is not open, the number may have been given to another file */
+	node_release(w->server, first);
+	look_up_many(w, -1);
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "g%d", i);
+		host_file(w, name, name);
+		assert_int_equal(lookup(w, w->root, name, NULL), 0);
+	}
+	assert_int_equal(first->fd, -1);
+	stx.stx_btime.tv_sec += 100;
+	assert_int_equal(node_intern(w->server, parent->root, parent, "file", &stx, -1, &second),
+			 0);
+	assert_ptr_not_equal(first, second);
+	node_release(w->server, second);
+	node_release(w->server, parent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_waiter_keeps_descriptor, set_up_world,
 						tear_down_world),
+		cmocka_unit_test_setup_teardown(test_copied_up, set_up_world, tear_down_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
