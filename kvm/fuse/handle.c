@@ -64,15 +64,16 @@ int handle_add(struct fuse_server *server, struct node *node, int fd, bool writa
 	*h = (struct handle){
 		.node = node, .fd = fd, .refs = 1, .is_dir = dir, .writable = writable, .dir = dir};
 	pthread_mutex_lock(&server->mutex);
-	if (server->handles.count >= SERVER_HANDLES_MAX) {
+	if (server->handles.count >= SERVER_HANDLES_MAX || node->root->removed) {
+		int error = node->root->removed ? -ESTALE : -ENFILE;
+
 		pthread_mutex_unlock(&server->mutex);
 		free(h);
-		return -ENFILE;
+		return error;
 	}
 	h->fh = server->next_fh++;
 	*fh = h->fh;
-	if (node)
-		node->holds++;
+	node->holds++;
 	server->handles.count++;
 	table_grow(&server->handles);
 	slot = slot_of(server, h->fh);
@@ -118,8 +119,7 @@ void handle_release(struct fuse_server *server, struct handle *h)
 		return;
 	close_fd(&h->fd); /* may wait for the disk: without the mutex */
 	dir_stream_free(h->dir);
-	if (h->node)
-		node_unhold(server, h->node);
+	node_unhold(server, h->node);
 	free(h);
 }
 
@@ -141,23 +141,40 @@ int handle_remove(struct fuse_server *server, uint64_t fh, const struct node *no
 	return 0;
 }
 
-void handle_drop_all(struct fuse_server *server)
+/* Takes the open files of @root (all if NULL) out of the table, as a list */
+static struct handle *take_handles(struct fuse_server *server, const struct root *root)
 {
-	for (size_t i = 0;; i++) {
-		struct handle *h;
+	struct handle *taken = NULL;
 
-		pthread_mutex_lock(&server->mutex);
-		while (i < server->handles.nbuckets && !server->handles.buckets[i])
-			i++;
-		if (i == server->handles.nbuckets) {
-			pthread_mutex_unlock(&server->mutex);
-			return;
+	pthread_mutex_lock(&server->mutex);
+	for (size_t i = 0; i < server->handles.nbuckets; i++) {
+		struct handle **slot = (struct handle **)&server->handles.buckets[i];
+
+		while (*slot) {
+			struct handle *h = *slot;
+
+			if (root && h->node->root != root) {
+				slot = &h->next;
+				continue;
+			}
+			*slot = h->next;
+			h->next = taken;
+			taken = h;
+			server->handles.count--;
 		}
-		h = server->handles.buckets[i];
-		server->handles.buckets[i] = h->next;
-		server->handles.count--;
-		i--; /* the same bucket again */
-		pthread_mutex_unlock(&server->mutex);
+	}
+	pthread_mutex_unlock(&server->mutex);
+	return taken;
+}
+
+void handle_drop(struct fuse_server *server, const struct root *root)
+{
+	struct handle *h = take_handles(server, root);
+
+	while (h) {
+		struct handle *next = h->next;
+
 		handle_release(server, h);
+		h = next;
 	}
 }

@@ -86,8 +86,8 @@ struct node {
 struct handle {
 	uint64_t fh;
 	struct handle *next; /* hash chain */
-	struct node *node;   /* held; NULL for the top directory */
-	int fd;		     /* owned; -1 for the top directory */
+	struct node *node;   /* held */
+	int fd;		     /* owned */
 	unsigned int refs;   /* the table's and one per request; guarded by server->mutex */
 	bool is_dir;
 	bool writable;
@@ -178,8 +178,8 @@ int node_tables_init(struct fuse_server *server);
 void node_tables_release(struct fuse_server *server);
 /** node_acquire() - The node of @id in use, or NULL with *@error -ESTALE (removed root) or -ENOENT; node_release() it */
 struct node *node_acquire(struct fuse_server *server, uint64_t id, int *error);
-/** node_use() - Use a node that is in use or held; node_release() it */
-void node_use(struct fuse_server *server, struct node *node);
+/** node_use() - Use a node that is in use or held; node_release() it; false: its root was removed */
+bool node_use(struct fuse_server *server, struct node *node);
 void node_release(struct fuse_server *server, struct node *node);
 /** node_hold() / node_unhold() - Keep the node, not its descriptor */
 void node_hold(struct fuse_server *server, struct node *node);
@@ -205,7 +205,7 @@ void node_set_place(struct fuse_server *server, struct node *node, struct node *
 int node_keep_open(struct fuse_server *server, struct node *node);
 /** node_drop_all() - The guest forgets everything */
 void node_drop_all(struct fuse_server *server);
-/** node_drop_root() - Close the descriptors of a removed root's nodes */
+/** node_drop_root() - Close the descriptors of a removed root's nodes; of those in use, node_release() does */
 void node_drop_root(struct fuse_server *server, const struct root *root);
 /** fd_stat() - statx of an open descriptor with all that a key needs; Return: 0 or -errno */
 int fd_stat(int fd, struct statx *stx);
@@ -226,9 +226,9 @@ int handle_tables_init(struct fuse_server *server);
 void handle_tables_release(struct fuse_server *server);
 /**
  * handle_add() - Remember an open file
- * @node:	In use by the caller; held by the handle; NULL for the top directory
+ * @node:	In use by the caller; held by the handle
  * @fd, @dir:	Owned by the handle on success
- * Return: 0 with *@fh, or -ENFILE, -ENOMEM
+ * Return: 0 with *@fh, or -ENFILE, -ENOMEM, -ESTALE (removed root)
  */
 int handle_add(struct fuse_server *server, struct node *node, int fd, bool writable,
 	       struct dir_stream *dir, uint64_t *fh);
@@ -238,7 +238,8 @@ struct handle *handle_acquire(struct fuse_server *server, uint64_t fh, const str
 void handle_release(struct fuse_server *server, struct handle *handle);
 /** handle_remove() - RELEASE: forget @fh; Return: 0 or -EBADF */
 int handle_remove(struct fuse_server *server, uint64_t fh, const struct node *node, bool is_dir);
-void handle_drop_all(struct fuse_server *server);
+/** handle_drop() - Forget the open files of @root, or all if it is NULL */
+void handle_drop(struct fuse_server *server, const struct root *root);
 /** dir_stream_free() - dir.c: what a directory handle keeps between READDIRs; NULL is allowed */
 void dir_stream_free(struct dir_stream *dir);
 
@@ -333,7 +334,9 @@ struct control_report {
 int locks_init(struct fuse_server *server);
 /** locks_drop_all() - Forget all locks and end all waits with ENOTCONN */
 void locks_drop_all(struct fuse_server *server);
-/** locks_release() - The same, and end the poller */
+/** locks_drop_root() - Forget the locks of a removed root and end its waits with ESTALE */
+void locks_drop_root(struct fuse_server *server, const struct root *root);
+/** locks_release() - As locks_drop_all(), and end the poller */
 void locks_release(struct fuse_server *server);
 /** locks_flush() - A process closed a descriptor of @node: its POSIX locks there end */
 void locks_flush(struct fuse_server *server, struct node *node, uint64_t owner);
@@ -346,6 +349,8 @@ bool lock_deadlocks(struct fuse_server *server, const struct lock_waiter *lock);
 
 /** waiters_add() - Keep @lock (copied) until it can be had; locks.mutex held; Return: 0 or -ENOLCK, -ENOMEM */
 int waiters_add(struct fuse_server *server, const struct lock_waiter *lock);
+/** waiters_take() - Take the waiters of @root (all if NULL) off the list; locks.mutex held */
+struct lock_waiter *waiters_take(struct fuse_server *server, const struct root *root);
 /** waiters_retry() - A lock on @node ended: take the waiters that can go on off the list; locks.mutex held */
 struct lock_waiter *waiters_retry(struct fuse_server *server, const struct node *node);
 /** waiters_finish() - Answer and free a list of them; no mutex held */

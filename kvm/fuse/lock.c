@@ -63,7 +63,8 @@ static int open_description(struct fuse_server *server, const struct lock_waiter
 	int path_fd, fd = -1;
 
 	/* a waiter only holds its node: without this the descriptor could be closed, and its number used for another file */
-	node_use(server, lock->node);
+	if (!node_use(server, lock->node))
+		return -ESTALE;
 	path_fd = node_fd(server, lock->node);
 	if (path_fd >= 0 && !lock->is_flock && !(lock->node->root->flags & FUSE_ROOT_READ_ONLY))
 		fd = fd_reopen(server, path_fd, O_RDWR);
@@ -370,6 +371,35 @@ void locks_close(struct fuse_server *server, struct node *node, uint64_t fh)
 	drop_some(server, node, NULL, &fh);
 }
 
+/* Drops the owners of @root (all if NULL) and takes its waiters off the list, to be answered with @error */
+static struct lock_waiter *drop_locks(struct fuse_server *server, const struct root *root,
+				      int error)
+{
+	struct lock_waiter *done = waiters_take(server, root);
+
+	for (struct lock_waiter *w = done; w; w = w->next)
+		w->result = error;
+	for (unsigned int i = 0; i < LOCK_BUCKETS; i++) {
+		for (struct lock_owner **slot = &server->locks.owners[i]; *slot;) {
+			if (!root || (*slot)->node->root == root)
+				owner_drop(server, slot);
+			else
+				slot = &(*slot)->next;
+		}
+	}
+	return done;
+}
+
+void locks_drop_root(struct fuse_server *server, const struct root *root)
+{
+	struct lock_waiter *done;
+
+	pthread_mutex_lock(&server->locks.mutex);
+	done = drop_locks(server, root, -ESTALE);
+	pthread_mutex_unlock(&server->locks.mutex);
+	waiters_finish(server, done);
+}
+
 void locks_drop_all(struct fuse_server *server)
 {
 	struct lock_waiter *done;
@@ -377,14 +407,7 @@ void locks_drop_all(struct fuse_server *server)
 	uint64_t unique;
 
 	pthread_mutex_lock(&server->locks.mutex);
-	done = take_ptr(&server->locks.waiters);
-	server->locks.nwaiters = 0;
-	for (struct lock_waiter *w = done; w; w = w->next)
-		w->result = -ENOTCONN;
-	for (unsigned int i = 0; i < LOCK_BUCKETS; i++) {
-		while (server->locks.owners[i])
-			owner_drop(server, &server->locks.owners[i]);
-	}
+	done = drop_locks(server, NULL, -ENOTCONN);
 	watch = take_ptr(&server->locks.watch);
 	unique = server->locks.watch_unique;
 	pthread_mutex_unlock(&server->locks.mutex);

@@ -70,6 +70,21 @@ static struct lock_waiter *take(struct fuse_server *server, struct lock_waiter *
 	return w;
 }
 
+struct lock_waiter *waiters_take(struct fuse_server *server, const struct root *root)
+{
+	struct lock_waiter *taken = NULL, **end = &taken;
+
+	for (struct lock_waiter **slot = &server->locks.waiters; *slot;) {
+		if (root && (*slot)->node->root != root) {
+			slot = &(*slot)->next;
+			continue;
+		}
+		*end = take(server, slot);
+		end = &(*end)->next;
+	}
+	return taken;
+}
+
 /* Tries the waiters of @node (all nodes if NULL) that are due at @now; returns those that are answered */
 static struct lock_waiter *retry(struct fuse_server *server, const struct node *node, uint64_t now)
 {

@@ -283,11 +283,25 @@ struct node *node_acquire(struct fuse_server *server, uint64_t id, int *error)
 	return node;
 }
 
-void node_use(struct fuse_server *server, struct node *node)
+bool node_use(struct fuse_server *server, struct node *node)
 {
+	bool usable;
+
 	pthread_mutex_lock(&server->mutex);
-	node->users++;
+	usable = !node->root->removed;
+	node->users += usable;
 	pthread_mutex_unlock(&server->mutex);
+	return usable;
+}
+
+/* Of a removed root no descriptor is kept; closing an O_PATH descriptor does not wait */
+static void close_removed(struct fuse_server *server, struct node *node)
+{
+	if (!node->root->removed || node->users > 0 || node->fd < 0)
+		return;
+	lru_remove(server, node);
+	close_fd(&node->fd);
+	server->nopen--;
 }
 
 void node_release(struct fuse_server *server, struct node *node)
@@ -296,6 +310,7 @@ void node_release(struct fuse_server *server, struct node *node)
 		return;
 	pthread_mutex_lock(&server->mutex);
 	node->users--;
+	close_removed(server, node);
 	node_maybe_free(server, node);
 	pthread_mutex_unlock(&server->mutex);
 }
@@ -599,13 +614,10 @@ int node_keep_open(struct fuse_server *server, struct node *node)
 void node_drop_root(struct fuse_server *server, const struct root *root)
 {
 	pthread_mutex_lock(&server->mutex);
-	for (struct node *node = server->lru_head, *next; node; node = next) {
-		next = node->lru_next;
-		if (node->root != root || node->users > 0)
-			continue;
-		lru_remove(server, node);
-		close_fd(&node->fd);
-		server->nopen--;
+	for (size_t i = 0; i < server->by_id.nbuckets; i++) {
+		for (struct node *node = server->by_id.buckets[i]; node; node = node->next_id)
+			if (node->root == root)
+				close_removed(server, node);
 	}
 	pthread_mutex_unlock(&server->mutex);
 }

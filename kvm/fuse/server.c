@@ -574,6 +574,8 @@ int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct 
 	root->removed = true;
 	node = root->node;
 	pthread_mutex_unlock(&server->mutex);
+	locks_drop_root(server, root);
+	handle_drop(server, root);
 	node_drop_root(server, root);
 	node_unhold(server, node);
 	pthread_mutex_lock(&server->mutex);
@@ -586,7 +588,7 @@ int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct 
 void fuse_server_reset(struct fuse_server *server)
 {
 	locks_drop_all(server);
-	handle_drop_all(server);
+	handle_drop(server, NULL);
 	node_drop_all(server);
 	pthread_mutex_lock(&server->mutex);
 	server->initialised = false;

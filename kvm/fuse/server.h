@@ -49,7 +49,7 @@ void fuse_server_free(struct fuse_server *server);
  */
 int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, uint32_t flags,
 			 struct err *err);
-/** fuse_server_remove_root() - Requests below it get ESTALE from now on; its descriptors are closed as they are forgotten */
+/** fuse_server_remove_root() - Requests below it get ESTALE from now on, waiters too; its files are closed, its locks end */
 int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct err *err);
 
 /**

@@ -150,12 +150,62 @@ static void test_copied_up(void **state)
 	node_release(w->server, parent);
 }
 
+/* ---- what a removed export leaves behind: nothing ---- */
+
+static void test_removed_root(void **state)
+{
+	struct world *w = *state;
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct fuse_release_in release = {0};
+	struct call *waiting = calloc(1, sizeof(*waiting));
+	unsigned int before;
+	uint64_t root, id, gone, fh, dir_fh;
+	struct stat st;
+	int fd, r;
+
+	fd = openat(w->dirfd, "file", O_RDWR, 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	host_file(w, "gone", "unlinked");
+	before = open_descriptors();
+	assert_int_equal(fuse_server_add_root(w->server, 9, dup(w->dirfd), 0, NULL), 0);
+	assert_int_equal(lookup(w, NODEID_TOP, "9", &root), 0);
+	assert_int_equal(lookup(w, root, "file", &id), 0);
+	assert_int_equal(open_node(w, id, O_RDWR, &fh), 0);
+	assert_int_equal(lookup(w, root, "gone", &gone), 0);
+	begin(&w->call, FUSE_UNLINK, root);
+	add_name(&w->call, "gone");
+	assert_int_equal(send_call(w->server, &w->call), 0);
+	begin(&w->call, FUSE_OPENDIR, root);
+	add(&w->call, &(struct fuse_open_in){0}, sizeof(struct fuse_open_in));
+	assert_int_equal(send_call(w->server, &w->call), 0);
+	dir_fh = ((const struct fuse_open_out *)payload(&w->call))->fh;
+	r = lock(w, &w->call, FUSE_SETLK, id, fh, 1, F_RDLCK, 0, 0);
+	assert_int_equal(r, -EAGAIN);
+	assert_int_equal(lock(w, waiting, FUSE_SETLKW, id, fh, 2, F_WRLCK, 0, 0), 2);
+	/* the export goes first, what was open below it is closed later */
+	assert_int_equal(fuse_server_remove_root(w->server, 9, NULL), 0);
+	assert_int_equal(wait_for(waiting), -ESTALE);
+	release.fh = fh;
+	begin(&w->call, FUSE_RELEASE, id);
+	add(&w->call, &release, sizeof(release));
+	assert_int_equal(send_call(w->server, &w->call), -ESTALE);
+	release.fh = dir_fh;
+	begin(&w->call, FUSE_RELEASEDIR, root);
+	add(&w->call, &release, sizeof(release));
+	assert_int_equal(send_call(w->server, &w->call), -ESTALE);
+	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(fstat(fd, &st), 0);
+	close(fd);
+	free(waiting);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_waiter_keeps_descriptor, set_up_world,
 						tear_down_world),
 		cmocka_unit_test_setup_teardown(test_copied_up, set_up_world, tear_down_world),
+		cmocka_unit_test_setup_teardown(test_removed_root, set_up_world, tear_down_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
