@@ -113,6 +113,8 @@ struct lock_table {
 	uint64_t reported_ms; /* when the last READ was answered */
 	pthread_t poller;
 	bool poller_runs, stop;
+	bool delivering;	  /* the poller is answering, without the mutex */
+	pthread_cond_t delivered; /* it has answered */
 };
 
 struct fuse_server {
@@ -332,7 +334,7 @@ struct control_report {
 };
 
 int locks_init(struct fuse_server *server);
-/** locks_drop_all() - Forget all locks and end all waits with ENOTCONN */
+/** locks_drop_all() - Forget all locks and end all waits with ENOTCONN; when it returns no answer of the poller's is under way */
 void locks_drop_all(struct fuse_server *server);
 /** locks_drop_root() - Forget the locks of a removed root and end its waits with ESTALE */
 void locks_drop_root(struct fuse_server *server, const struct root *root);

@@ -36,6 +36,7 @@ int locks_init(struct fuse_server *server)
 		return -ENOMEM;
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&server->locks.wake, &attr);
+	pthread_cond_init(&server->locks.delivered, NULL);
 	pthread_condattr_destroy(&attr);
 	return 0;
 }
@@ -414,4 +415,9 @@ void locks_drop_all(struct fuse_server *server)
 	waiters_finish(server, done);
 	if (watch)
 		request_finish(watch, unique, -ENOTCONN, NULL, 0);
+	/* what the poller has taken off the list is answered, too: afterwards the transport may be gone */
+	pthread_mutex_lock(&server->locks.mutex);
+	while (server->locks.delivering)
+		pthread_cond_wait(&server->locks.delivered, &server->locks.mutex);
+	pthread_mutex_unlock(&server->locks.mutex);
 }

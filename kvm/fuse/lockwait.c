@@ -187,12 +187,15 @@ static void *poller_main(void *arg)
 		done = retry(server, NULL, now);
 		if (report)
 			control_take(server, now, report);
+		server->locks.delivering = true;
 		pthread_mutex_unlock(&server->locks.mutex);
 		waiters_finish(server, done);
 		if (report && report->request)
 			request_finish(report->request, report->unique, 0, report->waiters,
 				       report->count * sizeof(report->waiters[0]));
 		pthread_mutex_lock(&server->locks.mutex);
+		server->locks.delivering = false;
+		pthread_cond_broadcast(&server->locks.delivered);
 	}
 	pthread_mutex_unlock(&server->locks.mutex);
 	free(report);
@@ -230,5 +233,6 @@ void locks_release(struct fuse_server *server)
 	if (runs)
 		(void)pthread_join(server->locks.poller, NULL);
 	pthread_cond_destroy(&server->locks.wake);
+	pthread_cond_destroy(&server->locks.delivered);
 	pthread_mutex_destroy(&server->locks.mutex);
 }

@@ -199,6 +199,50 @@ static void test_removed_root(void **state)
 	free(waiting);
 }
 
+/* ---- a reset waits for answers that are under way ---- */
+
+static _Atomic bool reset_done;
+
+static void *reset_main(void *arg)
+{
+	fuse_server_reset(arg);
+	reset_done = true;
+	return NULL;
+}
+
+static void test_reset_waits(void **state)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct call *waiting = calloc(1, sizeof(*waiting));
+	struct world *w = *state;
+	unsigned int left = 1;
+	pthread_t thread;
+	uint64_t id, fh;
+	int fd;
+
+	fd = openat(w->dirfd, "file", O_RDWR, 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	assert_int_equal(lookup(w, w->root, "file", &id), 0);
+	assert_int_equal(open_node(w, id, O_RDWR, &fh), 0);
+	assert_int_equal(lock(w, waiting, FUSE_SETLKW, id, fh, 1, F_WRLCK, 0, 0), 2);
+	pthread_mutex_lock(&done_mutex); /* on_complete() waits for us */
+	close(fd);
+	while (left > 0) {
+		usleep(1000);
+		pthread_mutex_lock(&w->server->locks.mutex);
+		left = w->server->locks.nwaiters;
+		pthread_mutex_unlock(&w->server->locks.mutex);
+	}
+	reset_done = false;
+	assert_int_equal(pthread_create(&thread, NULL, reset_main, w->server), 0);
+	usleep(100000); /* long enough to see one that does not wait; nothing breaks if it is not */
+	assert_false(reset_done);
+	pthread_mutex_unlock(&done_mutex);
+	pthread_join(thread, NULL);
+	assert_true(waiting->done);
+	free(waiting);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +250,7 @@ int main(void)
 						tear_down_world),
 		cmocka_unit_test_setup_teardown(test_copied_up, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_removed_root, set_up_world, tear_down_world),
+		cmocka_unit_test_setup_teardown(test_reset_waits, set_up_world, tear_down_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
