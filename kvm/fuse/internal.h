@@ -203,6 +203,9 @@ struct node *node_of(struct fuse_server *server, struct root *root, const struct
 /** node_set_place() - @node is now called @name in @parent (NULL: has no name any more) */
 void node_set_place(struct fuse_server *server, struct node *node, struct node *parent,
 		    const char *name);
+/** node_lose_name() - @node is no longer called @name in @dir: it keeps the place it has under another name, unless that was the @last */
+void node_lose_name(struct fuse_server *server, struct node *node, struct node *dir,
+		    const char *name, bool last);
 /** node_keep_open() - Make sure that @node, about to lose its name, has a descriptor; Return: 0 or -errno */
 int node_keep_open(struct fuse_server *server, struct node *node);
 /** node_drop_all() - The guest forgets everything */

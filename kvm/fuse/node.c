@@ -497,6 +497,17 @@ void node_set_place(struct fuse_server *server, struct node *node, struct node *
 	pthread_mutex_unlock(&server->mutex);
 }
 
+void node_lose_name(struct fuse_server *server, struct node *node, struct node *dir,
+		    const char *name, bool last)
+{
+	pthread_mutex_lock(&server->mutex);
+	if (last || !node->parent || (node->parent == dir && !strcmp(node->name, name)))
+		place_locked(server, node, NULL, NULL);
+	else
+		lru_touch(server, node);
+	pthread_mutex_unlock(&server->mutex);
+}
+
 /* ---- descriptors ---- */
 
 int fd_open(struct fuse_server *server, int dirfd, const char *name, int flags, mode_t mode)

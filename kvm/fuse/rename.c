@@ -19,29 +19,32 @@
 #include "kvm/fuse/internal.h"
 
 /* Keeps what @name refers to usable without the name; nothing to do when the guest does not know it */
-static struct node *keep_victim(struct req *rq, struct node *dir, int dirfd, const char *name)
+static struct node *keep_victim(struct req *rq, struct node *dir, int dirfd, const char *name,
+				bool *last)
 {
 	struct node *node;
 	struct statx stx;
 
+	*last = true;
 	if (name_stat(dirfd, name, &stx) < 0)
 		return NULL;
 	node = node_of(rq->server, dir->root, &stx);
 	if (node)
 		(void)node_keep_open(rq->server, node);
+	*last = S_ISDIR(stx.stx_mode) || stx.stx_nlink <= 1;
 	return node;
 }
 
-/* After an attempt to remove @name: the node has lost this name, or is in its old place still */
+/* After an attempt to remove @name: the node has lost this name (was it its @last one?), or is in its old place still */
 static void settle_victim(struct req *rq, struct node *victim, struct node *dir, const char *name,
-			  bool gone)
+			  bool gone, bool last)
 {
 	if (!victim)
 		return;
-	if (!gone)
-		node_set_place(rq->server, victim, dir, name);
+	if (gone)
+		node_lose_name(rq->server, victim, dir, name, last);
 	else
-		node_set_place(rq->server, victim, NULL, NULL);
+		node_set_place(rq->server, victim, dir, name);
 	node_release(rq->server, victim);
 }
 
@@ -50,6 +53,7 @@ static ssize_t remove_name(struct req *rq, int flags)
 	struct node *victim;
 	const char *name;
 	int dirfd, r;
+	bool last;
 
 	r = req_name(rq, &name);
 	if (r < 0)
@@ -61,9 +65,9 @@ static ssize_t remove_name(struct req *rq, int flags)
 	dirfd = node_fd(rq->server, rq->node);
 	if (dirfd < 0)
 		return dirfd;
-	victim = keep_victim(rq, rq->node, dirfd, name);
+	victim = keep_victim(rq, rq->node, dirfd, name, &last);
 	r = unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
-	settle_victim(rq, victim, rq->node, name, r == 0);
+	settle_victim(rq, victim, rq->node, name, r == 0, last);
 	return r;
 }
 
@@ -149,16 +153,16 @@ static void learn_place(struct req *rq, struct node *dir, int dirfd, const char 
 
 static int rename_run(struct req *rq, const struct rename *ren)
 {
-	bool exchange = ren->flags & RENAME_EXCHANGE;
+	bool exchange = ren->flags & RENAME_EXCHANGE, last = true;
 	struct node *victim = NULL;
 	int r;
 
 	if (!exchange)
-		victim = keep_victim(rq, ren->to, ren->to_fd, ren->new_name);
+		victim = keep_victim(rq, ren->to, ren->to_fd, ren->new_name, &last);
 	r = raw_rename(ren->from_fd, ren->old_name, ren->to_fd, ren->new_name, ren->flags);
 	if ((r == -EPERM || r == -EINVAL) && (ren->flags & RENAME_WHITEOUT) && !exchange)
 		r = rename_with_whiteout(rq, ren);
-	settle_victim(rq, victim, ren->to, ren->new_name, r == 0);
+	settle_victim(rq, victim, ren->to, ren->new_name, r == 0, last);
 	if (r < 0)
 		return r;
 	learn_place(rq, ren->to, ren->to_fd, ren->new_name);

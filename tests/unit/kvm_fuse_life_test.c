@@ -243,6 +243,33 @@ static void test_reset_waits(void **state)
 	free(waiting);
 }
 
+/* ---- one of several names ---- */
+
+static void test_other_name(void **state)
+{
+	struct world *w = *state;
+	unsigned int before = open_descriptors();
+	char from[16], to[16];
+	uint64_t ids[300];
+
+	for (int i = 0; i < 300; i++) {
+		snprintf(from, sizeof(from), "from%d", i);
+		snprintf(to, sizeof(to), "to%d", i);
+		host_file(w, from, from);
+		assert_int_equal(lookup(w, w->root, from, &ids[i]), 0);
+		begin(&w->call, FUSE_LINK, w->root);
+		add(&w->call, &(struct fuse_link_in){ids[i]}, sizeof(struct fuse_link_in));
+		add_name(&w->call, to);
+		assert_int_equal(send_call(w->server, &w->call), 0);
+		begin(&w->call, FUSE_UNLINK, w->root);
+		add_name(&w->call, from);
+		assert_int_equal(send_call(w->server, &w->call), 0);
+	}
+	assert_true(open_descriptors() <= before + 66);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(getattr(w, ids[i]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +278,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_copied_up, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_removed_root, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_reset_waits, set_up_world, tear_down_world),
+		cmocka_unit_test_setup_teardown(test_other_name, set_up_world, tear_down_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
