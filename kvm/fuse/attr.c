@@ -137,7 +137,9 @@ void attr_modify_end(int proc_fd, int fd, mode_t restore)
 {
 	struct stat st;
 
-	if (restore && fstat(fd, &st) == 0 && st.st_mode != restore)
+	/* only what the host took off: another mode by now is somebody's chmod */
+	if (restore && fstat(fd, &st) == 0 && st.st_mode != restore &&
+	    (st.st_mode | (restore & (S_ISUID | S_ISGID))) == restore)
 		(void)change_mode(proc_fd, fd, restore);
 }
 

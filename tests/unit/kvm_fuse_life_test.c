@@ -270,6 +270,33 @@ static void test_other_name(void **state)
 		assert_int_equal(getattr(w, ids[i]), 0);
 }
 
+/* ---- set-id bits ---- */
+
+static void change_mode(struct world *w, int fd)
+{
+	(void)fd;
+	(void)!fchmodat(w->dirfd, "file", 0600, 0);
+}
+
+static void test_mode_changed_meanwhile(void **state)
+{
+	struct fuse_write_in in = {.size = 5};
+	struct world *w = *state;
+	struct stat st;
+	uint64_t id;
+
+	assert_int_equal(fchmodat(w->dirfd, "file", 04755, 0), 0);
+	assert_int_equal(lookup(w, w->root, "file", &id), 0);
+	assert_int_equal(open_node(w, id, O_RDWR, &in.fh), 0);
+	on_write = change_mode;
+	begin(&w->call, FUSE_WRITE, id);
+	add(&w->call, &in, sizeof(in));
+	add(&w->call, "12345", 5);
+	assert_int_equal(send_call(w->server, &w->call), 0);
+	assert_int_equal(fstatat(w->dirfd, "file", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +306,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_removed_root, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_reset_waits, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_other_name, set_up_world, tear_down_world),
+		cmocka_unit_test_setup_teardown(test_mode_changed_meanwhile, set_up_world,
+						tear_down_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
