@@ -9,6 +9,9 @@
  * READDIRPLUS gives attributes with each entry. Its nodes get no descriptor until something needs one: listing a directory of
  * 100,000 files opens none of them.
  *
+ * Buffers are 32 KiB of the host's memory per directory, so only SERVER_DIR_BUFFERS_MAX are kept between requests, and none for
+ * one that has been read to its end. A stream without one goes on at the offset that the guest names.
+ *
  * In a directory marked by special.c, a plain file may be a device to the guest; there (only) each one is looked at.
  */
 #include <dirent.h>
@@ -37,16 +40,27 @@ struct dir_stream {
 		mutex;	 /* one READDIR at a time; guards all below and the descriptor's position */
 	uint8_t *buffer; /* owned, DIR_BUFFER bytes, allocated when first read */
 	size_t pos, len; /* unread records: buffer[pos..len) */
-	int64_t next;	 /* offset at which buffer[pos] begins */
+	int64_t next;	 /* offset at which buffer[pos] begins; -1: nowhere */
 	bool special;	 /* marked: see special.c */
 };
 
-void dir_stream_free(struct dir_stream *dir)
+static void stream_drop(struct fuse_server *server, struct dir_stream *dir)
+{
+	if (!dir->buffer)
+		return;
+	free(dir->buffer);
+	dir->buffer = NULL;
+	dir->pos = dir->len = 0;
+	dir->next = -1;
+	__atomic_sub_fetch(&server->ndir_buffers, 1, __ATOMIC_RELAXED);
+}
+
+void dir_stream_free(struct fuse_server *server, struct dir_stream *dir)
 {
 	if (!dir)
 		return;
 	pthread_mutex_destroy(&dir->mutex);
-	free(dir->buffer);
+	stream_drop(server, dir);
 	free(dir);
 }
 
@@ -73,7 +87,7 @@ ssize_t do_opendir(struct req *rq)
 	r = fd < 0 ? fd : handle_add(rq->server, rq->node, fd, false, dir, &out.fh);
 	if (r < 0) {
 		close_fd(&fd);
-		dir_stream_free(dir);
+		dir_stream_free(rq->server, dir);
 		return r;
 	}
 	return req_reply(rq, &out, sizeof(out));
@@ -90,12 +104,13 @@ ssize_t do_releasedir(struct req *rq)
 
 /* ---- the stream of host records ---- */
 
-static int stream_seek(struct dir_stream *dir, int fd, int64_t offset)
+static int stream_seek(struct fuse_server *server, struct dir_stream *dir, int fd, int64_t offset)
 {
 	if (!dir->buffer) {
 		dir->buffer = malloc(DIR_BUFFER);
 		if (!dir->buffer)
 			return -ENOMEM;
+		__atomic_add_fetch(&server->ndir_buffers, 1, __ATOMIC_RELAXED);
 	}
 	if (offset == dir->next && offset != 0)
 		return 0;
@@ -222,7 +237,7 @@ static int list_entries(struct req *rq, struct listing *list, int64_t offset)
 	const struct host_dirent *entry = NULL;
 	int r;
 
-	r = stream_seek(dir, list->handle->fd, offset);
+	r = stream_seek(rq->server, dir, list->handle->fd, offset);
 	if (r < 0)
 		return r;
 	for (;;) {
@@ -249,6 +264,9 @@ static ssize_t read_dir(struct req *rq, bool plus)
 	list.max = in.size < rq->room ? in.size : rq->room;
 	pthread_mutex_lock(&list.handle->dir->mutex);
 	r = list_entries(rq, &list, (int64_t)in.offset);
+	if (r < 0 || list.handle->dir->len == 0 ||
+	    __atomic_load_n(&rq->server->ndir_buffers, __ATOMIC_RELAXED) > SERVER_DIR_BUFFERS_MAX)
+		stream_drop(rq->server, list.handle->dir);
 	pthread_mutex_unlock(&list.handle->dir->mutex);
 	handle_release(rq->server, list.handle);
 	return r < 0 ? r : (ssize_t)list.used;

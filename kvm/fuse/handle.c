@@ -118,7 +118,7 @@ void handle_release(struct fuse_server *server, struct handle *h)
 	if (refs > 0)
 		return;
 	close_fd(&h->fd); /* may wait for the disk: without the mutex */
-	dir_stream_free(h->dir);
+	dir_stream_free(server, h->dir);
 	node_unhold(server, h->node);
 	free(h);
 }

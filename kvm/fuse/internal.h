@@ -41,6 +41,7 @@
 #define SERVER_HANDLES_MAX \
 	(1u                \
 	 << 20) /* open files; in practice RLIMIT_NOFILE says less, for which node descriptors are given up */
+#define SERVER_DIR_BUFFERS_MAX 256u /* open directories that keep what was read ahead: 8 MiB */
 #define SERVER_WAITERS_MAX \
 	512u /* blocked lock requests; less than the virtqueue's entries, or unlocking could not pass */
 #define SERVER_LOCKS_MAX 16384u		/* (inode, owner) pairs with locks, each a descriptor */
@@ -128,6 +129,7 @@ struct fuse_server {
 	struct root *roots[SERVER_ROOTS_MAX]; /* referenced */
 	bool initialised;		      /* INIT was answered; guarded by mutex */
 	bool submounts; /* the guest knows FUSE_ATTR_SUBMOUNT; set by INIT, before any other request */
+	unsigned int ndir_buffers; /* atomic */
 	struct lock_table locks;
 };
 
@@ -246,7 +248,7 @@ int handle_remove(struct fuse_server *server, uint64_t fh, const struct node *no
 /** handle_drop() - Forget the open files of @root, or all if it is NULL */
 void handle_drop(struct fuse_server *server, const struct root *root);
 /** dir_stream_free() - dir.c: what a directory handle keeps between READDIRs; NULL is allowed */
-void dir_stream_free(struct dir_stream *dir);
+void dir_stream_free(struct fuse_server *server, struct dir_stream *dir);
 
 /* ---- attr.c ---- */
 

@@ -270,6 +270,66 @@ static void test_other_name(void **state)
 		assert_int_equal(getattr(w, ids[i]), 0);
 }
 
+/* ---- memory for open directories ---- */
+
+static ssize_t read_dir(struct world *w, uint64_t fh, uint64_t offset)
+{
+	struct fuse_read_in in = {.fh = fh, .offset = offset, .size = 64};
+
+	begin(&w->call, FUSE_READDIR, w->root);
+	add(&w->call, &in, sizeof(in));
+	assert_int_equal(send_call(w->server, &w->call), 0);
+	return w->call.written - (ssize_t)sizeof(struct fuse_out_header);
+}
+
+/* Entries of the directory, read one or two at a time */
+static unsigned int count_entries(struct world *w, uint64_t fh)
+{
+	unsigned int count = 0;
+	uint64_t offset = 0;
+	ssize_t n;
+
+	while ((n = read_dir(w, fh, offset)) > 0) {
+		const uint8_t *at = payload(&w->call), *end = at + n;
+
+		for (; at < end; count++) {
+			struct fuse_dirent entry;
+
+			memcpy(&entry, at, sizeof(entry));
+			offset = entry.off;
+			at += FUSE_DIRENT_ALIGN(sizeof(entry) + entry.namelen);
+		}
+	}
+	return count;
+}
+
+static void test_many_open_directories(void **state)
+{
+	struct world *w = *state;
+	uint64_t fhs[SERVER_DIR_BUFFERS_MAX + 100];
+	char name[16];
+
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		host_file(w, name, name);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fhs); i++) {
+		begin(&w->call, FUSE_OPENDIR, w->root);
+		add(&w->call, &(struct fuse_open_in){0}, sizeof(struct fuse_open_in));
+		assert_int_equal(send_call(w->server, &w->call), 0);
+		fhs[i] = ((const struct fuse_open_out *)payload(&w->call))->fh;
+		assert_true(read_dir(w, fhs[i], 0) > 0);
+	}
+	assert_int_equal(w->server->ndir_buffers, SERVER_DIR_BUFFERS_MAX);
+	assert_int_equal(count_entries(w, fhs[ARRAY_SIZE(fhs) - 1]), 53);
+	assert_int_equal(count_entries(w, fhs[0]), 53);
+	assert_int_equal(count_entries(w, fhs[0]), 53);
+	/* one that has been read to its end needs none */
+	assert_int_equal(w->server->ndir_buffers, SERVER_DIR_BUFFERS_MAX - 1);
+	fuse_server_reset(w->server);
+	assert_int_equal(w->server->ndir_buffers, 0);
+}
+
 /* ---- set-id bits ---- */
 
 static void change_mode(struct world *w, int fd)
@@ -306,6 +366,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_removed_root, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_reset_waits, set_up_world, tear_down_world),
 		cmocka_unit_test_setup_teardown(test_other_name, set_up_world, tear_down_world),
+		cmocka_unit_test_setup_teardown(test_many_open_directories, set_up_world,
+						tear_down_world),
 		cmocka_unit_test_setup_teardown(test_mode_changed_meanwhile, set_up_world,
 						tear_down_world),
 	};
