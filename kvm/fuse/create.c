@@ -64,6 +64,26 @@ static ssize_t reply_entry(struct req *rq, int dirfd, const char *name)
 	return req_reply(rq, &out, sizeof(out));
 }
 
+/*
+ * What MKNOD, MKDIR and CREATE have in common: the name that ends the request, room for an answer of @room bytes, the
+ * requester's identity. Return: the directory's descriptor (borrowed), and creds_leave() is due; or -errno.
+ */
+static int make_begin(struct req *rq, uint32_t mask, size_t room, const char **name)
+{
+	int dirfd, r;
+
+	r = req_name(rq, name);
+	if (r < 0)
+		return r;
+	if (!req_end(rq) || rq->room < room)
+		return -EINVAL;
+	dirfd = dir_fd(rq);
+	if (dirfd < 0)
+		return dirfd;
+	r = creds_enter(rq->h.uid, rq->h.gid, mask);
+	return r < 0 ? r : dirfd;
+}
+
 static int make_node(struct req *rq, int dirfd, const char *name, const struct fuse_mknod_in *in)
 {
 	struct special special = {.type = in->mode & S_IFMT};
@@ -99,17 +119,9 @@ ssize_t do_mknod(struct req *rq)
 
 	if (!req_arg(rq, &in))
 		return -EINVAL;
-	r = req_name(rq, &name);
-	if (r < 0)
-		return r;
-	if (!req_end(rq) || rq->room < sizeof(struct fuse_entry_out))
-		return -EINVAL;
-	dirfd = dir_fd(rq);
+	dirfd = make_begin(rq, in.umask, sizeof(struct fuse_entry_out), &name);
 	if (dirfd < 0)
 		return dirfd;
-	r = creds_enter(rq->h.uid, rq->h.gid, in.umask);
-	if (r < 0)
-		return r;
 	r = make_node(rq, dirfd, name, &in);
 	creds_leave();
 	if (r < 0)
@@ -127,17 +139,9 @@ ssize_t do_mkdir(struct req *rq)
 
 	if (!req_arg(rq, &in))
 		return -EINVAL;
-	r = req_name(rq, &name);
-	if (r < 0)
-		return r;
-	if (!req_end(rq) || rq->room < sizeof(struct fuse_entry_out))
-		return -EINVAL;
-	dirfd = dir_fd(rq);
+	dirfd = make_begin(rq, in.umask, sizeof(struct fuse_entry_out), &name);
 	if (dirfd < 0)
 		return dirfd;
-	r = creds_enter(rq->h.uid, rq->h.gid, in.umask);
-	if (r < 0)
-		return r;
 	r = mkdirat(dirfd, name, in.mode & 07777) < 0 ? -errno : 0;
 	creds_leave();
 	return r < 0 ? r : reply_entry(rq, dirfd, name);
@@ -279,21 +283,13 @@ ssize_t do_create(struct req *rq)
 {
 	struct fuse_create_in in;
 	const char *name;
-	int dirfd, fd, r;
+	int dirfd, fd;
 
 	if (!req_arg(rq, &in))
 		return -EINVAL;
-	r = req_name(rq, &name);
-	if (r < 0)
-		return r;
-	if (!req_end(rq) || rq->room < sizeof(struct created))
-		return -EINVAL;
-	dirfd = dir_fd(rq);
+	dirfd = make_begin(rq, in.umask, sizeof(struct created), &name);
 	if (dirfd < 0)
 		return dirfd;
-	r = creds_enter(rq->h.uid, rq->h.gid, in.umask);
-	if (r < 0)
-		return r;
 	fd = fd_open(rq->server, dirfd, name,
 		     create_flags(in.flags) | O_CREAT | O_EXCL | O_NOFOLLOW, in.mode & 07777);
 	creds_leave();
