@@ -24,6 +24,7 @@
 
 #include "kvm/fuse/server.h"
 #include "kvm/fuse/wire.h"
+#include "kvm/iov.h"
 #include "lib/buf.h"
 #include "lib/cleanup.h"
 
@@ -170,10 +171,6 @@ unsigned int req_in_iov(const struct req *rq, size_t skip, size_t len, struct io
 /** request_finish() - Write the header (and @data) of a deferred request's answer and complete it */
 void request_finish(struct fuse_request *request, uint64_t unique, int error, const void *data,
 		    size_t len);
-/** iov_copy_out() - Copy @data to byte @offset of the buffers; Return: bytes copied */
-size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data,
-		    size_t len);
-size_t iov_copy_in(const struct iovec *iov, unsigned int n, size_t offset, void *data, size_t len);
 
 /* ---- node.c ---- */
 

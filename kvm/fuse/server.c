@@ -129,49 +129,6 @@ static size_t iov_total(const struct iovec *iov, unsigned int n)
 	return total;
 }
 
-size_t iov_copy_out(const struct iovec *iov, unsigned int n, size_t offset, const void *data,
-		    size_t len)
-{
-	size_t done = 0;
-
-	for (unsigned int i = 0; i < n && done < len; i++) {
-		size_t part;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= iov[i].iov_len;
-			continue;
-		}
-		part = iov[i].iov_len - offset;
-		if (part > len - done)
-			part = len - done;
-		memcpy((char *)iov[i].iov_base + offset, (const char *)data + done, part);
-		done += part;
-		offset = 0;
-	}
-	return done;
-}
-
-size_t iov_copy_in(const struct iovec *iov, unsigned int n, size_t offset, void *data, size_t len)
-{
-	size_t done = 0;
-
-	for (unsigned int i = 0; i < n && done < len; i++) {
-		size_t part;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= iov[i].iov_len;
-			continue;
-		}
-		part = iov[i].iov_len - offset;
-		if (part > len - done)
-			part = len - done;
-		memcpy((char *)data + done, (const char *)iov[i].iov_base + offset, part);
-		done += part;
-		offset = 0;
-	}
-	return done;
-}
-
 static unsigned int iov_slice(const struct iovec *in, unsigned int n, size_t skip, size_t len,
 			      struct iovec *out)
 {

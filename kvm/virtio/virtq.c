@@ -25,6 +25,8 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
+#include "kvm/iov.h"
+
 /* The areas; byte layout of virtio 1.2 §2.7.6 and §2.7.8, the event fields behind the rings included */
 #define AVAIL_BYTES(size) (6 + 2 * (uint64_t)(size))
 #define USED_BYTES(size) (6 + 8 * (uint64_t)(size))
@@ -242,38 +244,12 @@ bool virtq_want_kicks(struct virtq *q, bool on)
 	return on && idx != q->next_avail;
 }
 
-/* Copies between @buf and the buffers iov[first..first+n), from byte @offset on */
-static size_t copy_iov(const struct iovec *iov, size_t n, size_t offset, void *buf, size_t len,
-		       bool in)
-{
-	size_t done = 0, part, i;
-
-	for (i = 0; i < n && done < len; i++) {
-		uint8_t *base = iov[i].iov_base;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= iov[i].iov_len;
-			continue;
-		}
-		part = iov[i].iov_len - offset;
-		if (part > len - done)
-			part = len - done;
-		if (in)
-			memcpy((uint8_t *)buf + done, base + offset, part);
-		else
-			memcpy(base + offset, (uint8_t *)buf + done, part);
-		done += part;
-		offset = 0;
-	}
-	return done;
-}
-
 size_t virtq_copy_in(const struct virtq_chain *chain, size_t offset, void *buf, size_t len)
 {
-	return copy_iov(chain->iov, chain->nread, offset, buf, len, true);
+	return iov_copy_in(chain->iov, chain->nread, offset, buf, len);
 }
 
 size_t virtq_copy_out(const struct virtq_chain *chain, size_t offset, const void *buf, size_t len)
 {
-	return copy_iov(chain->iov + chain->nread, chain->nwrite, offset, (void *)buf, len, false);
+	return iov_copy_out(chain->iov + chain->nread, chain->nwrite, offset, buf, len);
 }
