@@ -213,6 +213,12 @@ ssize_t do_fsyncdir(struct req *rq)
 	return sync_handle(rq, true);
 }
 
+/* FALLOCATE and COPY_FILE_RANGE have no kill flag, and the guest's kernel leaves set-id bits to us: whose it is must do */
+static bool kills_by_uid(const struct req *rq)
+{
+	return rq->h.uid != 0;
+}
+
 ssize_t do_fallocate(struct req *rq)
 {
 	struct fuse_fallocate_in in;
@@ -225,8 +231,7 @@ ssize_t do_fallocate(struct req *rq)
 	handle = handle_acquire(rq->server, in.fh, rq->node, false);
 	if (!handle)
 		return -EBADF;
-	r = attr_modify_begin(rq->server->proc_fd, handle->fd, false,
-			      &restore); /* its request has no kill flag */
+	r = attr_modify_begin(rq->server->proc_fd, handle->fd, kills_by_uid(rq), &restore);
 	if (r == 0) {
 		r = fallocate(handle->fd, (int)in.mode, (off_t)in.offset, (off_t)in.length) < 0
 			    ? -errno
@@ -265,11 +270,15 @@ static ssize_t copy_range(struct req *rq, const struct fuse_copy_file_range_in *
 	size_t len = in->len < (1u << 30) ? in->len : 1u << 30;
 	struct fuse_write_out out = {0};
 	ssize_t n = -EBADF;
+	mode_t restore;
 
-	if (source && sink) {
+	if (source && sink)
+		n = attr_modify_begin(rq->server->proc_fd, sink->fd, kills_by_uid(rq), &restore);
+	if (n == 0) {
 		n = copy_file_range(source->fd, &from, sink->fd, &at, len, 0);
 		if (n < 0)
 			n = -errno;
+		attr_modify_end(rq->server->proc_fd, sink->fd, restore);
 	}
 	handle_release(rq->server, source);
 	handle_release(rq->server, sink);

@@ -242,6 +242,28 @@ static void test_killpriv(void)
 		become(USER, GROUP, 0);
 		CHECK(close(open("a", O_WRONLY | O_TRUNC)) == 0 && mode_of("a") == 0777);
 	});
+	CHECK(put("a", "content") == 0 && put("from", "from") == 0 && chmod("a", 06777) == 0);
+	IN_CHILD({
+		become(USER, GROUP, 0);
+		fd = open("a", O_WRONLY);
+		CHECK((fallocate(fd, 0, 0, 100) == 0 && mode_of("a") == 0777) ||
+		      errno == EOPNOTSUPP);
+		close(fd);
+	});
+	for (int root = 0; root < 2; root++) {
+		CHECK(chmod("a", 06777) == 0);
+		IN_CHILD({
+			loff_t in = 0;
+			loff_t out = 0;
+
+			if (!root)
+				become(USER, GROUP, 0);
+			fd = open("a", O_WRONLY);
+			CHECK(copy_file_range(open("from", O_RDONLY), &in, fd, &out, 4, 0) == 4 &&
+			      mode_of("a") == (root ? 06777 : 0777));
+			close(fd);
+		});
+	}
 	CHECK(chmod("a", 02767) == 0); /* without group execute setgid is no privilege */
 	IN_CHILD({
 		become(USER, GROUP, 0);
