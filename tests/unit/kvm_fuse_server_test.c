@@ -13,8 +13,10 @@ static void test_names(void **state)
 	struct world *w = *state;
 	static const char *const bad[] = {"", ".", "..", "/", "a/b", "../x", "/etc", "file/"};
 	static const uint32_t removers[] = {FUSE_LOOKUP, FUSE_UNLINK, FUSE_RMDIR};
+	uint64_t file;
 	char name[300];
 
+	assert_int_equal(lookup(w, w->root, "file", &file), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		for (size_t k = 0; k < ARRAY_SIZE(removers); k++) {
 			begin(&w->call, removers[k], w->root);
@@ -29,6 +31,27 @@ static void test_names(void **state)
 		add(&w->call, &(struct fuse_rename2_in){.newdir = w->root},
 		    sizeof(struct fuse_rename2_in));
 		add_name(&w->call, "file");
+		add_name(&w->call, bad[i]);
+		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
+		begin(&w->call, FUSE_RENAME2, w->root);
+		add(&w->call, &(struct fuse_rename2_in){.newdir = w->root},
+		    sizeof(struct fuse_rename2_in));
+		add_name(&w->call, bad[i]);
+		add_name(&w->call, "moved");
+		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
+		begin(&w->call, FUSE_MKNOD, w->root);
+		add(&w->call, &(struct fuse_mknod_in){.mode = S_IFREG | 0644},
+		    sizeof(struct fuse_mknod_in));
+		add_name(&w->call, bad[i]);
+		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
+		begin(&w->call, FUSE_CREATE, w->root);
+		add(&w->call, &(struct fuse_create_in){.flags = O_RDWR | O_CREAT, .mode = 0644},
+		    sizeof(struct fuse_create_in));
+		add_name(&w->call, bad[i]);
+		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
+		begin(&w->call, FUSE_LINK, w->root);
+		add(&w->call, &(struct fuse_link_in){.oldnodeid = file},
+		    sizeof(struct fuse_link_in));
 		add_name(&w->call, bad[i]);
 		assert_int_equal(send_call(w->server, &w->call), -EINVAL);
 		begin(&w->call, FUSE_SYMLINK, w->root);
