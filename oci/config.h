@@ -16,11 +16,13 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-#define OCI_CONFIG_MAX (1u << 20)    /* bytes of config.json */
-#define OCI_PROCESS_MAX (256u << 10) /* bytes of a process document */
-#define OCI_DEPTH_MAX 32	     /* nesting */
-#define OCI_ITEMS_MAX 8192	     /* elements of one array or object */
-#define OCI_VERSION "1.2.0"	     /* what `spec` writes and `features` states as its newest */
+#define OCI_CONFIG_MAX (1u << 20)      /* bytes of config.json */
+#define OCI_PROCESS_MAX (256u << 10)   /* bytes of a process document */
+#define OCI_DEPTH_MAX 32	       /* nesting */
+#define OCI_ITEMS_MAX 8192	       /* elements of one array or object */
+#define OCI_RESOURCES_MAX (256u << 10) /* bytes of a resources document */
+#define OCI_LIST_MAX 8192	       /* numbers in a list of CPUs or nodes: 0 to 8191 */
+#define OCI_VERSION "1.2.0"	       /* what `spec` writes and `features` states as its newest */
 
 struct oci_strings {
 	char **items; /* ended by NULL too, so that it serves as argv or envp */
@@ -68,12 +70,23 @@ struct oci_process {
 	char *apparmor_profile, *selinux_label; /* NULL or "" when absent */
 };
 
+/* One range of ids: as many, from host_id on outside, are container_id and up inside */
+struct oci_idmap {
+	uint32_t container_id, host_id, size;
+};
+struct oci_idmaps {
+	struct oci_idmap *items;
+	size_t n;
+};
+
 struct oci_mount {
 	char *destination; /* absolute */
 	char *type;	   /* NULL, "bind", "proc", … */
 	char *source;	   /* NULL when absent; for binds relative to the bundle or absolute */
 	struct oci_strings options;
 	bool is_bind; /* type "bind", or "bind"/"rbind" among the options */
+	/* both or none; of an "idmap"/"ridmap" mount without them the container's own are meant */
+	struct oci_idmaps uid_mappings, gid_mappings;
 };
 
 enum oci_ns {
@@ -106,6 +119,103 @@ struct oci_pair {
 struct oci_pairs {
 	struct oci_pair *items;
 	size_t n;
+};
+
+/* ---- linux.resources, also a document of its own (`update -r FILE`) ---- */
+
+/* A number that may be absent: then it is not touched, which is not the same as 0 */
+struct oci_int {
+	int64_t value;
+	bool given;
+};
+struct oci_uint {
+	uint64_t value;
+	bool given;
+};
+struct oci_flag {
+	bool value, given;
+};
+
+/* An entry of the list of allowed devices; they count in the order of the document */
+enum { OCI_ACCESS_MKNOD = 1, OCI_ACCESS_READ = 2, OCI_ACCESS_WRITE = 4 }; /* as BPF_DEVCG_ACC_* */
+struct oci_device_rule {
+	bool allow;
+	char type;	      /* 'a', 'b' or 'c' */
+	int64_t major, minor; /* -1: all */
+	unsigned int access;  /* OCI_ACCESS_*; not given: all three */
+};
+
+struct oci_io_weight {
+	uint32_t major, minor;
+	struct oci_uint weight, leaf_weight; /* at least one is given; 10 to 1000 */
+};
+enum oci_throttle { OCI_READ_BPS, OCI_WRITE_BPS, OCI_READ_IOPS, OCI_WRITE_IOPS, OCI_THROTTLES };
+struct oci_io_rate {
+	uint32_t major, minor;
+	uint64_t rate; /* per second */
+};
+struct oci_io_rates {
+	struct oci_io_rate *items;
+	size_t n;
+};
+
+struct oci_hugepage_limit {
+	char *page_size;     /* as in the control file's name: "2MB", "1GB" */
+	uint64_t page_bytes; /* the same in bytes */
+	uint64_t limit;	     /* bytes */
+};
+struct oci_net_priority {
+	char *name; /* of an interface */
+	uint32_t priority;
+};
+struct oci_rdma {
+	char *device;
+	struct oci_uint handles, objects; /* at least one is given */
+};
+
+struct oci_resources {
+	struct {
+		/* bytes, -1: unlimited; 0 means "not set", as with runc */
+		struct oci_int limit, reservation, kernel, kernel_tcp;
+		struct oci_int swap;	    /* memory and swap together */
+		struct oci_uint swappiness; /* 0 to 100 */
+		struct oci_flag disable_oom_killer, use_hierarchy, check_before_update;
+	} memory;
+	struct {
+		struct oci_uint shares;
+		struct oci_int quota; /* us per period; 0 or less: unlimited */
+		struct oci_uint burst, period;
+		struct oci_int realtime_runtime;
+		struct oci_uint realtime_period;
+		char *cpus, *mems;   /* lists like "0-3,7"; NULL or "": not set */
+		struct oci_int idle; /* 0 or 1 */
+	} cpu;
+	struct oci_int pids_limit; /* -1: unlimited */
+	struct {
+		struct oci_uint weight, leaf_weight; /* 10 to 1000 */
+		struct oci_io_weight *devices;
+		size_t ndevices;
+		struct oci_io_rates rates[OCI_THROTTLES];
+	} io;
+	struct oci_hugepage_limit *hugepages;
+	size_t nhugepages;
+	struct oci_device_rule *devices;
+	size_t ndevices;
+	struct oci_pairs unified; /* cgroup v2 file name, and what is written to it */
+	struct {
+		struct oci_uint class_id;
+		struct oci_net_priority *priorities;
+		size_t npriorities;
+	} network;
+	struct oci_rdma *rdma;
+	size_t nrdma;
+};
+
+enum oci_clock { OCI_CLOCK_MONOTONIC, OCI_CLOCK_BOOTTIME, OCI_CLOCK_COUNT };
+struct oci_time_offset {
+	bool present;
+	int64_t secs;
+	uint32_t nanosecs;
 };
 
 struct oci_hook {
@@ -148,7 +258,20 @@ struct oci_config {
 		struct oci_strings masked_paths, readonly_paths;
 		char *cgroups_path, *rootfs_propagation, *mount_label;
 		bool has_seccomp, has_resources;
-		int64_t memory_limit; /* bytes; 0: none, -1: unlimited */
+		struct oci_resources resources; /* nothing given unless has_resources */
+		struct oci_idmaps uid_mappings, gid_mappings;
+		struct oci_time_offset time_offsets[OCI_CLOCK_COUNT];
+		struct {
+			bool present, enable_monitoring;
+			char *clos_id, *l3_cache_schema, *mem_bw_schema; /* NULL when absent */
+			struct oci_strings schemata;
+		} intel_rdt;
+		struct {
+			char *mode; /* NULL: none asked for; "MPOL_BIND", … */
+			char *nodes;
+			struct oci_strings flags;
+		} memory_policy;
+		struct oci_pairs net_devices; /* name on the host, name inside (maybe the same) */
 	} linux_;
 	struct {
 		char *kernel_path, *initrd_path; /* NULL: the installed ones */
@@ -169,6 +292,28 @@ struct oci_config {
 int oci_config_parse(const char *text, size_t len, struct oci_config **out, struct err *err);
 void oci_config_free(struct oci_config *config);
 DEFINE_CLEANUP(oci_config)
+
+/**
+ * oci_resources_parse() - The same for a resources document (`update -r FILE`); free with oci_resources_free()
+ *
+ * The document is what linux.resources is in config.json; errors name it "resources".
+ */
+int oci_resources_parse(const char *text, size_t len, struct oci_resources **out, struct err *err);
+void oci_resources_free(struct oci_resources *resources);
+DEFINE_CLEANUP(oci_resources)
+
+/**
+ * oci_resources_write() - Write resources as JSON that oci_resources_parse() reads back the same
+ * @out:	New NUL-terminated string, the caller's; Return: its length or -errno
+ */
+ssize_t oci_resources_write(const struct oci_resources *resources, char **out, struct err *err);
+
+/**
+ * oci_list_count() - How many different CPUs or memory nodes a list like "0-3,7" names
+ *
+ * Return: 1 to OCI_LIST_MAX, or -EINVAL for anything but such a list (the empty one too)
+ */
+int oci_list_count(const char *list);
 
 /** oci_process_parse() - The same for a process document (`exec --process FILE`); free with oci_process_free() */
 int oci_process_parse(const char *text, size_t len, struct oci_process **out, struct err *err);

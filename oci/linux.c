@@ -121,7 +121,8 @@ static int parse_device(const struct json_at *at, void *item, struct err *err)
 static int parse_resources(const struct json_at *at, struct oci_config *config, struct err *err)
 {
 	static const struct json_field limit[] = {
-		C(memory_limit, "limit", I64, .min = -1, .max = INT64_MAX),
+		C(resources.memory.limit.value, "limit", I64, .min = -1, .max = INT64_MAX,
+		  .has_offset = offsetof(struct oci_config, linux_.resources.memory.limit.given)),
 		{0},
 	};
 	struct json_at resources, memory;

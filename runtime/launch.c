@@ -251,11 +251,11 @@ int launch_memory(const struct oci_config *config, uint64_t host_bytes, uint64_t
 		*out = round_up(wanted);
 		return 0;
 	}
-	if (config->linux_.memory_limit <= 0) {
+	if (config->linux_.resources.memory.limit.value <= 0) {
 		*out = MEMORY_DEFAULT;
 		return 0;
 	}
-	limit = (uint64_t)config->linux_.memory_limit;
+	limit = (uint64_t)config->linux_.resources.memory.limit.value;
 	if (limit >
 	    host_bytes) /* as good as none, and each page of a guest costs its kernel something */
 		limit = host_bytes;

@@ -35,7 +35,7 @@ static void test_least(void **state)
 	assert_false(config->has_process);
 	assert_null(config->hostname);
 	assert_int_equal(config->nmounts, 0);
-	assert_int_equal(config->linux_.memory_limit, 0);
+	assert_int_equal(config->linux_.resources.memory.limit.value, 0);
 	assert_null(oci_annotation(config, "a"));
 	oci_config_free(config);
 	oci_config_free(NULL);
@@ -117,7 +117,7 @@ static void check_linux(const struct oci_config *c)
 	assert_string_equal(c->linux_.rootfs_propagation, "rslave");
 	assert_true(c->linux_.has_seccomp);
 	assert_true(c->linux_.has_resources);
-	assert_int_equal(c->linux_.memory_limit, 1048576);
+	assert_int_equal(c->linux_.resources.memory.limit.value, 1048576);
 }
 
 static void test_whole(void **state)

@@ -270,7 +270,7 @@ static uint64_t memory_of(int64_t limit, uint64_t given, uint64_t host)
 	struct oci_config config = {0};
 	uint64_t bytes = 0;
 
-	config.linux_.memory_limit = limit;
+	config.linux_.resources.memory.limit.value = limit;
 	config.vm.memory_bytes = given;
 	return launch_memory(&config, host, &bytes, NULL) < 0 ? 0 : bytes;
 }
