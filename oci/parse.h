@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared by the files that parse config.json's sections: config.c, process.c, linux.c. Not for
+ * Shared by the files that parse config.json's sections: config.c, process.c, linux.c, resources.c …. Not for
  * others.
  */
 #ifndef OCI_PARSE_H
@@ -27,5 +27,10 @@ void strings_release(struct oci_strings *strings);
 int array_parse(const struct json_at *at, const char *key, size_t size,
 		int (*parse)(const struct json_at *at, void *item, struct err *err), void **items,
 		size_t *n, struct err *err);
+
+/** map_parse() - The same for an object of objects, sorted by key, each key once; @parse finds it in @at->name */
+int map_parse(const struct json_at *at, const char *key, size_t size,
+	      int (*parse)(const struct json_at *at, void *item, struct err *err), void **items,
+	      size_t *n, struct err *err);
 
 #endif
