@@ -142,12 +142,12 @@ struct oci_device_rule {
 	bool allow;
 	char type;	      /* 'a', 'b' or 'c' */
 	int64_t major, minor; /* -1: all */
-	unsigned int access;  /* OCI_ACCESS_*; not given: all three */
+	unsigned int access;  /* OCI_ACCESS_*, at least one */
 };
 
 struct oci_io_weight {
 	uint32_t major, minor;
-	struct oci_uint weight, leaf_weight; /* at least one is given; 10 to 1000 */
+	struct oci_uint weight, leaf_weight; /* at least one is given; 10 to 1000, or 0 */
 };
 enum oci_throttle { OCI_READ_BPS, OCI_WRITE_BPS, OCI_READ_IOPS, OCI_WRITE_IOPS, OCI_THROTTLES };
 struct oci_io_rate {
@@ -192,7 +192,7 @@ struct oci_resources {
 	} cpu;
 	struct oci_int pids_limit; /* -1: unlimited */
 	struct {
-		struct oci_uint weight, leaf_weight; /* 10 to 1000 */
+		struct oci_uint weight, leaf_weight; /* 10 to 1000, 0: not set */
 		struct oci_io_weight *devices;
 		size_t ndevices;
 		struct oci_io_rates rates[OCI_THROTTLES];

@@ -151,6 +151,8 @@ void json_write_uint(struct json_writer *w, uint64_t value);
 void json_write_null(struct json_writer *w);
 /** json_write_strings() - A whole array of strings, or of @n of them */
 void json_write_strings(struct json_writer *w, const char *const *items, size_t n);
+/** json_write_fields() - The members that a table names, as json_fill() reads them; those not given or NULL are left out */
+void json_write_fields(struct json_writer *w, const struct json_field *fields, const void *from);
 /**
  * json_write_end() - Finish
  * @out:	NUL-terminated text, the caller's; set on success only

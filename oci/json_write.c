@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "oci/config.h"
+
 #define DEPTH_MAX 64
 
 static void put(struct json_writer *w, const char *text, size_t len)
@@ -157,6 +159,49 @@ void json_write_strings(struct json_writer *w, const char *const *items, size_t 
 	for (size_t i = 0; i < n; i++)
 		json_write_string(w, items[i]);
 	json_write_close(w, ']');
+}
+
+static void write_field(struct json_writer *w, const struct json_field *field, const void *value)
+{
+	const struct oci_strings *strings = value;
+
+	json_write_key(w, field->key);
+	switch (field->kind) {
+	case JSON_TO_STRING:
+		json_write_string(w, *(char *const *)value);
+		break;
+	case JSON_TO_STRINGS:
+		json_write_strings(w, (const char *const *)strings->items, strings->n);
+		break;
+	case JSON_TO_BOOL:
+		json_write_bool(w, *(const bool *)value);
+		break;
+	case JSON_TO_U32:
+		json_write_uint(w, *(const uint32_t *)value);
+		break;
+	case JSON_TO_I32:
+		json_write_int(w, *(const int32_t *)value);
+		break;
+	case JSON_TO_U64:
+		json_write_uint(w, *(const uint64_t *)value);
+		break;
+	case JSON_TO_I64:
+		json_write_int(w, *(const int64_t *)value);
+		break;
+	}
+}
+
+void json_write_fields(struct json_writer *w, const struct json_field *fields, const void *from)
+{
+	for (; fields->key; fields++) {
+		const char *value = (const char *)from + fields->offset;
+
+		if (fields->has_offset && !*(const bool *)((const char *)from + fields->has_offset))
+			continue;
+		if (fields->kind == JSON_TO_STRING && !*(char *const *)value)
+			continue;
+		write_field(w, fields, value);
+	}
 }
 
 ssize_t json_write_end(struct json_writer *w, char **out, struct err *err)

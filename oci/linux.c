@@ -120,21 +120,13 @@ static int parse_device(const struct json_at *at, void *item, struct err *err)
 
 static int parse_resources(const struct json_at *at, struct oci_config *config, struct err *err)
 {
-	static const struct json_field limit[] = {
-		C(resources.memory.limit.value, "limit", I64, .min = -1, .max = INT64_MAX,
-		  .has_offset = offsetof(struct oci_config, linux_.resources.memory.limit.given)),
-		{0},
-	};
-	struct json_at resources, memory;
+	struct json_at resources;
 	int r = json_member(at, "resources", JSON_OBJECT, &resources, err);
 
 	if (r <= 0)
 		return r;
 	config->linux_.has_resources = true;
-	r = json_member(&resources, "memory", JSON_OBJECT, &memory, err);
-	if (r <= 0)
-		return r;
-	return json_fill(&memory, limit, config, err);
+	return resources_parse(&resources, &config->linux_.resources, err);
 }
 
 static int check_propagation(const struct json_at *at, const struct oci_config *config,
@@ -190,4 +182,5 @@ void linux_release(struct oci_config *config)
 	free(config->linux_.cgroups_path);
 	free(config->linux_.rootfs_propagation);
 	free(config->linux_.mount_label);
+	resources_release(&config->linux_.resources);
 }

@@ -13,6 +13,8 @@ int process_parse(const struct json_at *at, struct oci_process *out, struct err 
 void process_release(struct oci_process *process);
 int linux_parse(const struct json_at *at, struct oci_config *out, struct err *err);
 void linux_release(struct oci_config *config);
+int resources_parse(const struct json_at *at, struct oci_resources *out, struct err *err);
+void resources_release(struct oci_resources *resources);
 
 /** pairs_parse() - An object of strings, sorted by key, each key once */
 int pairs_parse(const struct json_at *at, const char *key, struct oci_pairs *out, struct err *err);
