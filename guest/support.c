@@ -39,12 +39,6 @@ int support_check_process(const struct oci_process *process, struct err *err)
 
 int support_check_config(const struct oci_config *config, struct err *err)
 {
-	static const char *const names[OCI_NS_COUNT] = {
-		[OCI_NS_PID] = "pid",	[OCI_NS_MOUNT] = "mount", [OCI_NS_IPC] = "ipc",
-		[OCI_NS_UTS] = "uts",	[OCI_NS_USER] = "user",	  [OCI_NS_CGROUP] = "cgroup",
-		[OCI_NS_TIME] = "time",
-	};
-
 	if (!config->has_process)
 		return err_set(err, EINVAL, "config.json has no process");
 	for (int i = 0; i < OCI_NS_COUNT; i++) {
@@ -55,11 +49,16 @@ int support_check_config(const struct oci_config *config, struct err *err)
 			continue;
 		if (i == OCI_NS_USER || i == OCI_NS_TIME)
 			return err_set(err, ENOTSUP, "a %s namespace is not supported yet",
-				       names[i]);
+				       oci_namespace_name((enum oci_ns)i));
 		if (ns->path)
 			return err_set(err, ENOTSUP,
 				       "joining the %s namespace '%.256s' is not supported yet",
-				       names[i], ns->path);
+				       oci_namespace_name((enum oci_ns)i), ns->path);
+	}
+	for (size_t i = 0; i < config->nmounts; i++) {
+		if (config->mounts[i].is_idmapped)
+			return err_set(err, ENOTSUP,
+				       "mounts[%zu]: id-mapped mounts are not supported yet", i);
 	}
 	if (config->linux_.mount_label && *config->linux_.mount_label)
 		return err_set(err, ENOTSUP,

@@ -3,8 +3,8 @@
  * config.json to struct oci_config: see oci/config.h. The same code runs on the host, where the
  * bytes come from an engine or a person, and in the guest, where the monitor passes them on.
  *
- * Each section is a table of fields plus what a table cannot say; process.c and linux.c have
- * theirs. What is filled before an error is freed by oci_config_free(), which takes half-built
+ * Each section is a table of fields plus what a table cannot say; the larger ones have files of
+ * their own, and what concerns several is in check.c. What is filled before an error is freed by oci_config_free(), which takes half-built
  * configs.
  */
 #include "oci/config.h"
@@ -31,31 +31,6 @@ static const struct json_field root_fields[] = {
 	C(root.readonly, "readonly", BOOL),
 	{0},
 };
-static const struct json_field kernel_fields[] = {
-	C(vm.kernel_path, "path", STRING, .flags = JSON_ABSOLUTE),
-	C(vm.initrd_path, "initrd", STRING, .flags = JSON_ABSOLUTE),
-	C(vm.kernel_parameters, "parameters", STRINGS),
-	{0},
-};
-static const struct json_field hw_fields[] = {
-	C(vm.memory_bytes, "memory", U64, .max = INT64_MAX),
-	C(vm.vcpus, "vcpus", U32, .max = 65535),
-	{0},
-};
-
-#define M(member_, key_, kind_, ...)                                         \
-	{                                                                    \
-		.key = key_, .kind = JSON_TO_##kind_,                        \
-		.offset = offsetof(struct oci_mount, member_), ##__VA_ARGS__ \
-	}
-static const struct json_field mount_fields[] = {
-	M(destination, "destination", STRING, .flags = JSON_REQUIRED | JSON_ABSOLUTE),
-	M(type, "type", STRING),
-	M(source, "source", STRING),
-	M(options, "options", STRINGS),
-	{0},
-};
-
 #define H(member_, key_, kind_, ...)                                        \
 	{                                                                   \
 		.key = key_, .kind = JSON_TO_##kind_,                       \
@@ -80,12 +55,52 @@ static const char *const hook_names[OCI_HOOK_COUNT] = {
 
 /* ---- sections ---- */
 
+/* A number without leading zeroes; Return: behind it, or NULL */
+static const char *version_number(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	return digits == 0 || (text[0] == '0' && digits > 1) ? NULL : text + digits;
+}
+
+/* Dotted words after '-' or '+', none empty; Return: behind them, or NULL */
+static const char *version_words(const char *text)
+{
+	do {
+		size_t len = strspn(++text, "0123456789-"
+					    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+		if (len == 0)
+			return NULL;
+		text += len;
+	} while (*text == '.');
+	return text;
+}
+
+/* Semantic Versioning 2.0.0: 1.2.3-rc.1+build */
+static bool is_semver(const char *text)
+{
+	for (int i = 0; i < 3; i++) {
+		text = version_number(text);
+		if (!text || (i < 2 && *text++ != '.'))
+			return false;
+	}
+	if (*text == '-')
+		text = version_words(text);
+	if (text && *text == '+')
+		text = version_words(text);
+	return text && !*text;
+}
+
+/* Within a major version the specification only adds: unknown fields are ignored, so a newer minor one passes */
 static int check_version(const struct json_at *at, const struct oci_config *config, struct err *err)
 {
 	struct json_at here = {.parent = at, .name = "ociVersion"};
 	const char *v = config->oci_version;
 
-	if (v[0] != '1' || v[1] != '.' || v[2] < '0' || v[2] > '9')
+	if (!is_semver(v))
+		return json_fail(&here, err, "'%.64s' is not a version like 1.2.0", v);
+	if (strncmp(v, "1.", 2) != 0)
 		return json_fail(&here, err, "'%.64s' is not a version that is supported (1.x)", v);
 	return 0;
 }
@@ -111,33 +126,6 @@ static int parse_process(const struct json_at *at, struct oci_config *config, st
 		return r;
 	config->has_process = true;
 	return process_parse(&process, &config->process, err);
-}
-
-static int parse_mount(const struct json_at *at, void *item, struct err *err)
-{
-	struct oci_mount *mount = item;
-	int r = json_fill(at, mount_fields, mount, err);
-
-	if (r < 0)
-		return r;
-	mount->is_bind = mount->type && strcmp(mount->type, "bind") == 0;
-	for (size_t i = 0; i < mount->options.n; i++) {
-		if (strcmp(mount->options.items[i], "bind") == 0 ||
-		    strcmp(mount->options.items[i], "rbind") == 0)
-			mount->is_bind = true;
-	}
-	if (mount->is_bind && (!mount->source || !mount->source[0])) {
-		struct json_at source = {.parent = at, .name = "source"};
-
-		return json_fail(&source, err, "is missing");
-	}
-	return 0;
-}
-
-static int parse_mounts(const struct json_at *at, struct oci_config *config, struct err *err)
-{
-	return array_parse(at, "mounts", sizeof(struct oci_mount), parse_mount,
-			   (void **)&config->mounts, &config->nmounts, err);
 }
 
 static int parse_hook(const struct json_at *at, void *item, struct err *err)
@@ -174,28 +162,12 @@ static int parse_linux(const struct json_at *at, struct oci_config *config, stru
 	return r <= 0 ? r : linux_parse(&section, config, err);
 }
 
-static int parse_vm(const struct json_at *at, struct oci_config *config, struct err *err)
-{
-	struct json_at vm, part;
-	int r = json_member(at, "vm", JSON_OBJECT, &vm, err);
-
-	if (r <= 0)
-		return r;
-	r = json_member(&vm, "kernel", JSON_OBJECT, &part, err);
-	if (r > 0)
-		r = json_fill(&part, kernel_fields, config, err);
-	if (r < 0)
-		return r;
-	r = json_member(&vm, "hwConfig", JSON_OBJECT, &part, err);
-	return r <= 0 ? r : json_fill(&part, hw_fields, config, err);
-}
-
 static int parse_config(const struct json_at *at, struct oci_config *config, struct err *err)
 {
 	static int (*const sections[])(const struct json_at *, struct oci_config *,
 				       struct err *) = {
-		parse_root,	   parse_process, parse_mounts, parse_hooks,
-		parse_annotations, parse_linux,	  parse_vm,
+		parse_root,	   parse_process, mounts_parse, parse_hooks,
+		parse_annotations, parse_linux,	  vm_parse,	config_check,
 	};
 	int r;
 
@@ -256,20 +228,12 @@ void oci_config_free(struct oci_config *config)
 	free(config->root.path);
 	free(config->hostname);
 	free(config->domainname);
-	for (size_t i = 0; i < config->nmounts; i++) {
-		free(config->mounts[i].destination);
-		free(config->mounts[i].type);
-		free(config->mounts[i].source);
-		strings_release(&config->mounts[i].options);
-	}
-	free(config->mounts);
+	mounts_release(config);
 	for (size_t i = 0; i < OCI_HOOK_COUNT; i++)
 		hooks_release(&config->hooks[i]);
 	pairs_release(&config->annotations);
 	linux_release(config);
-	free(config->vm.kernel_path);
-	free(config->vm.initrd_path);
-	strings_release(&config->vm.kernel_parameters);
+	vm_release(config);
 	free(config);
 }
 

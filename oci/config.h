@@ -84,8 +84,9 @@ struct oci_mount {
 	char *type;	   /* NULL, "bind", "proc", … */
 	char *source;	   /* NULL when absent; for binds relative to the bundle or absolute */
 	struct oci_strings options;
-	bool is_bind; /* type "bind", or "bind"/"rbind" among the options */
-	/* both or none; of an "idmap"/"ridmap" mount without them the container's own are meant */
+	bool is_bind;			   /* type "bind", or "bind"/"rbind" among the options */
+	bool is_idmapped, idmap_recursive; /* only with is_bind */
+	/* both or none; of an id-mapped mount without them the container's own are meant */
 	struct oci_idmaps uid_mappings, gid_mappings;
 };
 
@@ -254,7 +255,7 @@ struct oci_config {
 		struct oci_namespace namespaces[OCI_NS_COUNT];
 		struct oci_device *devices;
 		size_t ndevices;
-		struct oci_pairs sysctl;
+		struct oci_pairs sysctl; /* with dots: "net.ipv4.conf.eth0/1.mtu" */
 		struct oci_strings masked_paths, readonly_paths;
 		char *cgroups_path, *rootfs_propagation, *mount_label;
 		bool has_seccomp, has_resources;
@@ -267,9 +268,10 @@ struct oci_config {
 			struct oci_strings schemata;
 		} intel_rdt;
 		struct {
-			char *mode; /* NULL: none asked for; "MPOL_BIND", … */
-			char *nodes;
-			struct oci_strings flags;
+			bool present;
+			int mode;	    /* MPOL_BIND … of set_mempolicy(2) */
+			unsigned int flags; /* MPOL_F_* */
+			char *nodes;	    /* a list like "0-3"; NULL or "": none */
 		} memory_policy;
 		struct oci_pairs net_devices; /* name on the host, name inside (maybe the same) */
 	} linux_;
@@ -325,6 +327,16 @@ DEFINE_CLEANUP(oci_process)
  * @out:	New NUL-terminated string, the caller's; Return: its length or -errno
  */
 ssize_t oci_process_write(const struct oci_process *process, char **out, struct err *err);
+
+/**
+ * oci_idmap_to_host() - Which id outside stands for @id of the container
+ *
+ * Return: false if @id is not mapped (@out is left alone)
+ */
+bool oci_idmap_to_host(const struct oci_idmaps *maps, uint32_t id, uint32_t *out);
+
+/** oci_namespace_name() - As in config.json: "pid", "network", … */
+const char *oci_namespace_name(enum oci_ns ns);
 
 /** oci_annotation() - Value of an annotation, or NULL */
 const char *oci_annotation(const struct oci_config *config, const char *key);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The linux object of config.json (runtime-spec config-linux.md): namespaces, devices, paths, what
- * we keep of resources.
+ * The linux object of config.json (runtime-spec config-linux.md): devices, paths, sysctls here; the
+ * rest in namespaces.c, resources.c and linux_host.c.
  *
  * Lookups by name are tables; an unknown name is an error, since ignoring it would weaken the
- * container silently. Cgroup resources other than the memory limit, seccomp and Intel RDT are only
- * noted here: the command line decides what to say.
+ * container silently.
  */
 #include <errno.h>
 #include <string.h>
@@ -46,60 +45,10 @@ static const struct json_field device_numbers[] = {
 	{0},
 };
 
-static const char *const namespace_names[OCI_NS_COUNT] = {
-	[OCI_NS_PID] = "pid",	    [OCI_NS_NETWORK] = "network", [OCI_NS_MOUNT] = "mount",
-	[OCI_NS_IPC] = "ipc",	    [OCI_NS_UTS] = "uts",	  [OCI_NS_USER] = "user",
-	[OCI_NS_CGROUP] = "cgroup", [OCI_NS_TIME] = "time",
-};
-
 static const char *const propagations[] = {
 	"",	 "private", "rprivate",	  "shared",	 "rshared",
 	"slave", "rslave",  "unbindable", "runbindable",
 };
-
-static int parse_namespace(const struct json_at *at, struct oci_config *config, struct err *err)
-{
-	static const struct json_field path[] = {
-		{.key = "path",
-		 .kind = JSON_TO_STRING,
-		 .offset = offsetof(struct oci_namespace, path),
-		 .flags = JSON_ABSOLUTE},
-		{0},
-	};
-	struct oci_namespace *ns;
-	struct json_at type = {.parent = at, .name = "type"};
-	int r = json_member_name(at, "type", namespace_names, OCI_NS_COUNT, err);
-
-	if (r < 0)
-		return r;
-	ns = &config->linux_.namespaces[r];
-	if (ns->present)
-		return json_fail(&type, err, "'%s' is given twice", namespace_names[r]);
-	ns->present = true;
-	r = json_fill(at, path, ns, err);
-	if (r < 0)
-		return r;
-	if (ns->path && !ns->path[0]) { /* "" means none */
-		free(ns->path);
-		ns->path = NULL;
-	}
-	return 0;
-}
-
-static int parse_namespaces(const struct json_at *at, struct oci_config *config, struct err *err)
-{
-	struct json_at list, it = {0};
-	int r = json_member(at, "namespaces", JSON_ARRAY, &list, err);
-
-	if (r <= 0)
-		return r;
-	while ((r = json_each(&list, JSON_OBJECT, &it, err)) > 0) {
-		r = parse_namespace(&it, config, err);
-		if (r < 0)
-			return r;
-	}
-	return r;
-}
 
 static int parse_device(const struct json_at *at, void *item, struct err *err)
 {
@@ -142,31 +91,83 @@ static int check_propagation(const struct json_at *at, const struct oci_config *
 	return json_fail(&here, err, "'%.64s' is unknown", config->linux_.rootfs_propagation);
 }
 
-int linux_parse(const struct json_at *at, struct oci_config *config, struct err *err)
+static int parse_devices(const struct json_at *at, struct oci_config *config, struct err *err)
+{
+	return array_parse(at, "devices", sizeof(struct oci_device), parse_device,
+			   (void **)&config->linux_.devices, &config->linux_.ndevices, err);
+}
+
+/*
+ * "net/ipv4/conf/eth0.1/mtu" and "net.ipv4.conf.eth0/1.mtu" are one: whichever separator comes first is the one between the parts, the
+ * other stands for a dot within one (sysctl.d(5)). Kept is the form with dots; Return: false if it cannot be a file below /proc/sys.
+ */
+static bool make_dotted(char *key)
+{
+	bool slashes = key[strcspn(key, "./")] == '/';
+	size_t part = 0, dots = 0;
+
+	for (;; key++) {
+		if (slashes && (*key == '.' || *key == '/'))
+			*key = *key == '.' ? '/' : '.';
+		if (*key == '\0' || *key == '.') {
+			if (part == 0 || (part == dots && part <= 2)) /* "", "." and ".." */
+				return false;
+			part = dots = 0;
+		} else {
+			part++;
+			dots += *key == '/';
+		}
+		if (*key == '\0')
+			return true;
+	}
+}
+
+static int parse_sysctl(const struct json_at *at, struct oci_config *config, struct err *err)
+{
+	struct json_at map = {.parent = at, .name = "sysctl"};
+	int r = pairs_parse(at, "sysctl", &config->linux_.sysctl, err);
+
+	for (size_t i = 0; i < config->linux_.sysctl.n && r == 0; i++) {
+		char *key = config->linux_.sysctl.items[i].key;
+		struct json_at here = {.parent = &map, .name = key};
+
+		if (!make_dotted(key))
+			r = json_fail(&here, err, "not the name of a sysctl");
+	}
+	return r;
+}
+
+static int parse_seccomp(const struct json_at *at, struct oci_config *config, struct err *err)
 {
 	struct json_at seccomp;
+	int r = json_member(at, "seccomp", JSON_OBJECT, &seccomp, err);
+
+	config->linux_.has_seccomp = r > 0;
+	return r;
+}
+
+static int parse_idmaps(const struct json_at *at, struct oci_config *config, struct err *err)
+{
+	int r = idmaps_parse(at, "uidMappings", &config->linux_.uid_mappings, err);
+
+	return r < 0 ? r : idmaps_parse(at, "gidMappings", &config->linux_.gid_mappings, err);
+}
+
+int linux_parse(const struct json_at *at, struct oci_config *config, struct err *err)
+{
+	static int (*const parts[])(const struct json_at *, struct oci_config *, struct err *) = {
+		namespaces_parse,    parse_idmaps,	time_offsets_parse, parse_devices,
+		parse_sysctl,	     parse_seccomp,	parse_resources,    intel_rdt_parse,
+		memory_policy_parse, net_devices_parse,
+	};
 	int r = json_fill(at, linux_fields, config, err);
 
 	if (r < 0)
 		return r;
 	r = check_propagation(at, config, err);
-	if (r < 0)
-		return r;
-	r = parse_namespaces(at, config, err);
-	if (r < 0)
-		return r;
-	r = array_parse(at, "devices", sizeof(struct oci_device), parse_device,
-			(void **)&config->linux_.devices, &config->linux_.ndevices, err);
-	if (r < 0)
-		return r;
-	r = pairs_parse(at, "sysctl", &config->linux_.sysctl, err);
-	if (r < 0)
-		return r;
-	r = json_member(at, "seccomp", JSON_OBJECT, &seccomp, err);
-	if (r < 0)
-		return r;
-	config->linux_.has_seccomp = r > 0;
-	return parse_resources(at, config, err);
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && r >= 0; i++)
+		r = parts[i](at, config, err);
+	return r < 0 ? r : 0;
 }
 
 void linux_release(struct oci_config *config)
@@ -183,4 +184,7 @@ void linux_release(struct oci_config *config)
 	free(config->linux_.rootfs_propagation);
 	free(config->linux_.mount_label);
 	resources_release(&config->linux_.resources);
+	free(config->linux_.uid_mappings.items);
+	free(config->linux_.gid_mappings.items);
+	linux_host_release(config);
 }

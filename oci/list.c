@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "oci/config.h"
+#include "oci/parse.h"
 
 /* A number below OCI_LIST_MAX; Return: behind it, or NULL */
 static const char *list_number(const char *text, unsigned int *out)
@@ -46,4 +46,13 @@ int oci_list_count(const char *list)
 		if (*list++ != ',')
 			return -EINVAL;
 	}
+}
+
+int list_check(const struct json_at *at, const char *key, const char *list, struct err *err)
+{
+	struct json_at here = {.parent = at, .name = key};
+
+	if (!list || !list[0] || oci_list_count(list) > 0)
+		return 0;
+	return json_fail(&here, err, "'%.64s' is not a list like \"0-3,7\"", list);
 }

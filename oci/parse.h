@@ -16,6 +16,26 @@ void linux_release(struct oci_config *config);
 int resources_parse(const struct json_at *at, struct oci_resources *out, struct err *err);
 void resources_release(struct oci_resources *resources);
 
+/* Parts of linux; @at is the linux object */
+int namespaces_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+int time_offsets_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+int intel_rdt_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+int memory_policy_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+int net_devices_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+void linux_host_release(struct oci_config *config);
+int mounts_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+void mounts_release(struct oci_config *config);
+int vm_parse(const struct json_at *at, struct oci_config *out, struct err *err);
+void vm_release(struct oci_config *config);
+/** config_check() - What concerns several sections; the last thing that is done with a config */
+int config_check(const struct json_at *at, struct oci_config *config, struct err *err);
+
+/** idmaps_parse() - An array of id mappings, ranges that do not overlap */
+int idmaps_parse(const struct json_at *at, const char *key, struct oci_idmaps *out,
+		 struct err *err);
+/** list_check() - Refuse a string that is neither NULL nor empty nor a list of CPUs or nodes */
+int list_check(const struct json_at *at, const char *key, const char *list, struct err *err);
+
 /** pairs_parse() - An object of strings, sorted by key, each key once */
 int pairs_parse(const struct json_at *at, const char *key, struct oci_pairs *out, struct err *err);
 void pairs_release(struct oci_pairs *pairs);

@@ -109,15 +109,6 @@ static const struct json_field rdma_fields[] = {
 
 /* ---- reading ---- */
 
-static int check_list(const struct json_at *at, const char *key, const char *list, struct err *err)
-{
-	struct json_at here = {.parent = at, .name = key};
-
-	if (!list || !list[0] || oci_list_count(list) > 0)
-		return 0;
-	return json_fail(&here, err, "'%.64s' is not a list like \"0-3,7\"", list);
-}
-
 static int check_memory(const struct json_at *at, const struct oci_resources *out, struct err *err)
 {
 	struct json_at here = {.parent = at, .name = "swap"};
@@ -147,11 +138,11 @@ static int check_cpu(const struct json_at *at, const struct oci_resources *out, 
 	struct json_at quota = {.parent = at, .name = "quota"};
 	struct json_at period = {.parent = at, .name = "period"};
 	struct json_at burst = {.parent = at, .name = "burst"};
-	int r = check_list(at, "cpus", out->cpu.cpus, err);
+	int r = list_check(at, "cpus", out->cpu.cpus, err);
 
 	if (r < 0)
 		return r;
-	r = check_list(at, "mems", out->cpu.mems, err);
+	r = list_check(at, "mems", out->cpu.mems, err);
 	if (r < 0)
 		return r;
 	if (out->cpu.quota.value > 0 && out->cpu.quota.value < PERIOD_MIN)

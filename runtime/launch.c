@@ -95,9 +95,28 @@ static int check_rootfs(struct launch *l, struct err *err)
 	return 0;
 }
 
+/* What is the host's to give, and has no way into a guest yet */
+static int check_unsupported(const struct oci_config *config, struct err *err)
+{
+	if (config->linux_.intel_rdt.present)
+		return err_set(err, ENOTSUP, "config.json: linux.intelRdt: not supported yet");
+	if (config->linux_.memory_policy.present)
+		return err_set(err, ENOTSUP,
+			       "config.json: linux.memoryPolicy: not supported: a guest has one "
+			       "memory node");
+	if (config->linux_.net_devices.n)
+		return err_set(err, ENOTSUP, "config.json: linux.netDevices: not supported yet");
+	for (size_t i = 0; i < OCI_HOOK_COUNT; i++) {
+		if (config->hooks[i].n > 0)
+			return err_set(err, ENOTSUP, "config.json: hooks: not supported yet");
+	}
+	return 0;
+}
+
 static int check_config(struct launch *l, struct err *err)
 {
 	const struct oci_config *config = l->config;
+	int r;
 
 	if (!config->has_process)
 		return err_set(err, EINVAL, "config.json: process: is missing");
@@ -105,11 +124,8 @@ static int check_config(struct launch *l, struct err *err)
 		return err_set(err, EINVAL, "config.json: process.args: is empty");
 	if (!config->process.args.items[0][0])
 		return err_set(err, EINVAL, "config.json: process.args[0]: is empty");
-	for (size_t i = 0; i < OCI_HOOK_COUNT; i++) {
-		if (config->hooks[i].n > 0)
-			return err_set(err, ENOTSUP, "config.json: hooks: not supported yet");
-	}
-	return check_rootfs(l, err);
+	r = check_unsupported(config, err);
+	return r < 0 ? r : check_rootfs(l, err);
 }
 
 static int check_terminal(struct launch *l, struct err *err)

@@ -61,7 +61,7 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 		edit "$filter"
 		refused "$sentence"
 	done <<-'END'
-		.mounts[2].destination = "x"|config.json: mounts[2].destination: 'x' is not absolute
+		.mounts[2].destination = ""|config.json: mounts[2].destination: is empty
 		.process.args = []|config.json: process.args: is empty
 		del(.process)|config.json: process: is missing
 		.process.args = "sh"|config.json: process.args: a string, not an array
@@ -74,6 +74,19 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 		.linux.namespaces += [{type: "pid"}]|config.json: linux.namespaces[6].type: 'pid' is given twice
 		.hooks = {prestart: [{path: "/bin/true"}]}|config.json: hooks: not supported yet
 		.process.terminal = "yes"|config.json: process.terminal: a string, not a boolean
+		.ociVersion = "1.0"|config.json: ociVersion: '1.0' is not a version like 1.2.0
+		.linux.namespaces -= [{type: "uts"}]|config.json: hostname: unable to set hostname without a private UTS namespace
+		.linux.uidMappings = [{containerID: 0, hostID: 0, size: 1}]|config.json: linux: user namespace mappings specified, but user namespace isn't enabled in the config
+		.linux.timeOffsets = {boottime: {secs: 1}}|config.json: linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config
+		.linux.resources.cpu.period = 999|config.json: linux.resources.cpu.period: not between 1000 and 1000000 us
+		.linux.resources.devices[0].access = ""|config.json: linux.resources.devices[0].access: device access cannot be empty
+		.linux.rootfsPropagation = "wide"|config.json: linux.rootfsPropagation: 'wide' is unknown
+		.linux.sysctl = {"net..x": "1"}|config.json: linux.sysctl.net..x: not the name of a sysctl
+		.linux.intelRdt = {closID: "g"}|config.json: linux.intelRdt: not supported yet
+		.linux.memoryPolicy = {mode: "MPOL_LOCAL"}|config.json: linux.memoryPolicy: not supported: a guest has one memory node
+		.linux.netDevices = {eth0: {}}|config.json: linux.netDevices: not supported yet
+		.vm.image = {path: "/i", format: "raw"}|config.json: vm.image: not supported: the guest boots from vm.kernel.initrd
+		.vm.hypervisor = {path: "/h"}|config.json: vm.hypervisor: not supported: the guest is run by this program itself
 	END
 }
 

@@ -27,6 +27,30 @@ static void check_process(const struct oci_process *process)
 	free(twice);
 }
 
+/* What users of the config take for granted */
+static void check_values(const struct oci_config *config)
+{
+	const struct oci_pairs *sysctl = &config->linux_.sysctl;
+	uint32_t id;
+
+	for (size_t i = 0; i < config->nmounts; i++) {
+		const struct oci_mount *mount = &config->mounts[i];
+
+		if (mount->destination[0] != '/' || (mount->is_bind && !mount->source) ||
+		    (mount->is_idmapped && !mount->is_bind) ||
+		    !mount->uid_mappings.n != !mount->gid_mappings.n)
+			abort();
+	}
+	for (size_t i = 0; i < sysctl->n; i++) {
+		if (sysctl->items[i].key[0] == '.' || strstr(sysctl->items[i].key, ".."))
+			abort();
+	}
+	if (config->linux_.namespaces[OCI_NS_USER].present &&
+	    !config->linux_.namespaces[OCI_NS_USER].path &&
+	    !oci_idmap_to_host(&config->linux_.uid_mappings, 0, &id))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct oci_config *config = NULL;
@@ -39,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (!config->root.path || !config->oci_version)
 		abort();
+	check_values(config);
 	if (config->has_process)
 		check_process(&config->process);
 	(void)oci_annotation(config, "a");

@@ -7,6 +7,7 @@
 #include "oci/config.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,18 +57,30 @@ static const char whole[] = HEAD
 	"\"selinuxLabel\":\"l\",\"ioPriority\":{\"class\":\"X\"}},"
 	"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
 	"{\"destination\":\"/v\",\"source\":\"vol\",\"options\":[\"rbind\",\"ro\"]},"
-	"{\"destination\":\"/w\",\"type\":\"bind\",\"source\":\"/s\"}],"
+	"{\"destination\":\"w\",\"type\":\"bind\",\"source\":\"/"
+	"s\",\"options\":[\"ridmap\"],\"uidMappings\":[{\"containerID\":0,\"hostID\":7,\"size\":1}]"
+	",\"gidMappings\":[{\"containerID\":0,\"hostID\":8,\"size\":1}]}],"
 	"\"hooks\":{\"prestart\":[{\"path\":\"/"
 	"h\",\"args\":[\"h\",\"1\"],\"env\":[\"X=y\"],\"timeout\":5}],\"poststop\":[]},"
 	"\"annotations\":{\"z\":\"1\",\"a\":\"2\",\"z\":\"3\"},"
 	"\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/"
-	"n\"},{\"type\":\"ipc\",\"path\":\"\"}],"
+	"n\"},{\"type\":\"ipc\",\"path\":\"\"},{\"type\":\"uts\"},{\"type\":\"mount\"},{\"type\":"
+	"\"user\"},{\"type\":\"time\"}],"
 	"\"devices\":[{\"path\":\"/dev/"
 	"x\",\"type\":\"c\",\"major\":10,\"minor\":229,\"fileMode\":438,\"uid\":0,\"gid\":5},"
 	"{\"path\":\"/dev/p\",\"type\":\"p\"}],\"sysctl\":{\"net.x\":\"1\"},\"maskedPaths\":[\"/"
 	"m\"],"
 	"\"readonlyPaths\":[\"/"
 	"r\"],\"cgroupsPath\":\"c\",\"rootfsPropagation\":\"rslave\",\"mountLabel\":\"ml\","
+	"\"uidMappings\":[{\"containerID\":0,\"hostID\":1000,\"size\":10},{\"containerID\":10,"
+	"\"hostID\":2000,\"size\":5}],"
+	"\"gidMappings\":[{\"containerID\":0,\"hostID\":3000,\"size\":1}],"
+	"\"timeOffsets\":{\"monotonic\":{\"secs\":-5,\"nanosecs\":999999999},\"boottime\":{}},"
+	"\"intelRdt\":{\"closID\":\"g\",\"l3CacheSchema\":\"L3:0=f\",\"memBwSchema\":\"MB:0=20\","
+	"\"schemata\":[\"L2:0=f\"],\"enableMonitoring\":true},"
+	"\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0-1\",\"flags\":[\"MPOL_F_STATIC_"
+	"NODES\"]},"
+	"\"netDevices\":{\"eth1\":{\"name\":\"net%d\"},\"eth0\":{}},"
 	"\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\"},\"resources\":{\"memory\":{\"limit\":"
 	"1048576}}},"
 	"\"vm\":{\"kernel\":{\"path\":\"/k\",\"initrd\":\"/i\",\"parameters\":[\"q\"]},"
@@ -105,7 +118,8 @@ static void check_linux(const struct oci_config *c)
 	assert_null(c->linux_.namespaces[OCI_NS_PID].path);
 	assert_string_equal(c->linux_.namespaces[OCI_NS_NETWORK].path, "/n");
 	assert_null(c->linux_.namespaces[OCI_NS_IPC].path);
-	assert_false(c->linux_.namespaces[OCI_NS_USER].present);
+	assert_true(c->linux_.namespaces[OCI_NS_USER].present);
+	assert_false(c->linux_.namespaces[OCI_NS_CGROUP].present);
 	assert_int_equal(c->linux_.ndevices, 2);
 	assert_int_equal(c->linux_.devices[0].minor, 229);
 	assert_int_equal(c->linux_.devices[0].mode, 0666);
@@ -120,6 +134,35 @@ static void check_linux(const struct oci_config *c)
 	assert_int_equal(c->linux_.resources.memory.limit.value, 1048576);
 }
 
+static void check_linux_rest(const struct oci_config *c)
+{
+	uint32_t id = 77;
+
+	assert_int_equal(c->linux_.uid_mappings.n, 2);
+	assert_true(oci_idmap_to_host(&c->linux_.uid_mappings, 14, &id));
+	assert_int_equal(id, 2004);
+	assert_false(oci_idmap_to_host(&c->linux_.uid_mappings, 15, &id));
+	assert_int_equal(id, 2004);
+	assert_int_equal(c->linux_.gid_mappings.items[0].host_id, 3000);
+	assert_int_equal(c->linux_.time_offsets[OCI_CLOCK_MONOTONIC].secs, -5);
+	assert_int_equal(c->linux_.time_offsets[OCI_CLOCK_MONOTONIC].nanosecs, 999999999);
+	assert_true(c->linux_.time_offsets[OCI_CLOCK_BOOTTIME].present);
+	assert_true(c->linux_.intel_rdt.present);
+	assert_true(c->linux_.intel_rdt.enable_monitoring);
+	assert_string_equal(c->linux_.intel_rdt.clos_id, "g");
+	assert_string_equal(c->linux_.intel_rdt.l3_cache_schema, "L3:0=f");
+	assert_string_equal(c->linux_.intel_rdt.mem_bw_schema, "MB:0=20");
+	assert_string_equal(c->linux_.intel_rdt.schemata.items[0], "L2:0=f");
+	assert_true(c->linux_.memory_policy.present);
+	assert_int_equal(c->linux_.memory_policy.mode, MPOL_BIND);
+	assert_int_equal(c->linux_.memory_policy.flags, MPOL_F_STATIC_NODES);
+	assert_string_equal(c->linux_.memory_policy.nodes, "0-1");
+	assert_int_equal(c->linux_.net_devices.n, 2);
+	assert_string_equal(c->linux_.net_devices.items[0].key, "eth0");
+	assert_string_equal(c->linux_.net_devices.items[0].value, "eth0");
+	assert_string_equal(c->linux_.net_devices.items[1].value, "net%d");
+}
+
 static void test_whole(void **state)
 {
 	struct oci_config *c = NULL;
@@ -130,13 +173,19 @@ static void test_whole(void **state)
 		fail_msg("%s", err.msg);
 	check_process(&c->process);
 	check_linux(c);
+	check_linux_rest(c);
 	assert_string_equal(c->hostname, "h");
 	assert_string_equal(c->domainname, "d");
 	assert_int_equal(c->nmounts, 3);
 	assert_false(c->mounts[0].is_bind);
 	assert_true(c->mounts[1].is_bind);
 	assert_null(c->mounts[1].type);
+	assert_false(c->mounts[1].is_idmapped);
 	assert_true(c->mounts[2].is_bind);
+	assert_true(c->mounts[2].is_idmapped);
+	assert_true(c->mounts[2].idmap_recursive);
+	assert_int_equal(c->mounts[2].gid_mappings.items[0].host_id, 8);
+	assert_string_equal(c->mounts[2].destination, "/w");
 	assert_int_equal(c->hooks[OCI_HOOK_PRESTART].n, 1);
 	assert_int_equal(c->hooks[OCI_HOOK_PRESTART].items[0].timeout_s, 5);
 	assert_int_equal(c->hooks[OCI_HOOK_POSTSTOP].n, 0);
@@ -223,7 +272,7 @@ static const struct {
 	{"{\"ociVersion\":5}", "ociVersion: a number, not a string"},
 	{"{\"ociVersion\":\"2.0.0\"}",
 	 "ociVersion: '2.0.0' is not a version that is supported (1.x)"},
-	{"{\"ociVersion\":\"1\"}", "ociVersion: '1' is not a version that is supported (1.x)"},
+	{"{\"ociVersion\":\"1\"}", "ociVersion: '1' is not a version like 1.2.0"},
 	{"{\"ociVersion\":\"1.0.0\"}", "root: is missing"},
 	{"{\"ociVersion\":\"1.0.0\",\"root\":null}", "root: is missing"},
 	{"{\"ociVersion\":\"1.0.0\",\"root\":{}}", "root.path: is missing"},
@@ -268,8 +317,7 @@ static const struct {
 	{HEAD ",\"mounts\":{}}", "mounts: an object, not an array"},
 	{HEAD ",\"mounts\":[1]}", "mounts[0]: a number, not an object"},
 	{HEAD ",\"mounts\":[{\"destination\":\"/a\"},{}]}", "mounts[1].destination: is missing"},
-	{HEAD ",\"mounts\":[{\"destination\":\"a\"}]}",
-	 "mounts[0].destination: 'a' is not absolute"},
+	{HEAD ",\"mounts\":[{\"destination\":\"\"}]}", "mounts[0].destination: is empty"},
 	{HEAD ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\"}]}",
 	 "mounts[0].source: is missing"},
 	{HEAD ",\"mounts\":[{\"destination\":\"/a\",\"options\":[\"bind\"],\"source\":\"\"}]}",
@@ -352,7 +400,8 @@ static void test_last_wins(void **state)
 	struct err err = {0};
 
 	(void)state;
-	assert_int_equal(parse(HEAD ",\"hostname\":\"a\",\"hostname\":\"b\",\"root\":{\"path\":"
+	assert_int_equal(parse(HEAD ",\"linux\":{\"namespaces\":[{\"type\":\"uts\"}]},\"hostname\":"
+				    "\"a\",\"hostname\":\"b\",\"root\":{\"path\":"
 				    "\"x\"},\"root\":{\"path\":\"y\"}}",
 			       &config, &err),
 			 0);
