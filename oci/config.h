@@ -22,7 +22,7 @@
 #define OCI_ITEMS_MAX 8192	       /* elements of one array or object */
 #define OCI_RESOURCES_MAX (256u << 10) /* bytes of a resources document */
 #define OCI_LIST_MAX 8192	       /* numbers in a list of CPUs or nodes: 0 to 8191 */
-#define OCI_VERSION "1.2.0"	       /* what `spec` writes and `features` states as its newest */
+#define OCI_VERSION "1.3.0"	       /* what `spec` writes and `features` states as its newest */
 
 struct oci_strings {
 	char **items; /* ended by NULL too, so that it serves as argv or envp */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The features document. Engines read it to decide what to ask for (Docker and CRI-O look for the
- * mount option "rro", containerd for the user namespace), so a name stands here only when the
- * guest's agent really does it.
+ * mount option "rro", containerd for the user namespace), so a name stands here only when it is
+ * really done. What this runtime parses and refuses is stated as disabled; memoryPolicy, which has no such
+ * flag, is left out.
  */
 #include "oci/features.h"
 
@@ -12,15 +13,71 @@
 
 #define FEATURES_MAX (64u << 10)
 
+/* Those that guest/mount_options.c knows; its unit test compares */
 static const char *const mount_options[] = {
-	"async",	 "atime",      "bind",	     "defaults",   "dev",
-	"diratime",	 "dirsync",    "exec",	     "lazytime",   "noatime",
-	"nodev",	 "nodiratime", "noexec",     "nolazytime", "norelatime",
-	"nostrictatime", "nosuid",     "private",    "rbind",	   "relatime",
-	"remount",	 "ro",	       "rprivate",   "rshared",	   "rslave",
-	"runbindable",	 "rw",	       "shared",     "slave",	   "strictatime",
-	"suid",		 "sync",       "unbindable",
+	"async",
+	"atime",
+	"bind",
+	"defaults",
+	"dev",
+	"diratime",
+	"dirsync",
+	"exec",
+	"iversion",
+	"lazytime",
+	"loud",
+	"mand",
+	"noatime",
+	"nodev",
+	"nodiratime",
+	"noexec",
+	"noiversion",
+	"nolazytime",
+	"nomand",
+	"norelatime",
+	"nostrictatime",
+	"nosuid",
+	"nosymfollow",
+	"private",
+	"ratime",
+	"rbind",
+	"rdev",
+	"rdiratime",
+	"relatime",
+	"remount",
+	"rexec",
+	"rnoatime",
+	"rnodev",
+	"rnodiratime",
+	"rnoexec",
+	"rnorelatime",
+	"rnostrictatime",
+	"rnosuid",
+	"rnosymfollow",
+	"ro",
+	"rprivate",
+	"rrelatime",
+	"rro",
+	"rrw",
+	"rshared",
+	"rslave",
+	"rstrictatime",
+	"rsuid",
+	"rsymfollow",
+	"runbindable",
+	"rw",
+	"shared",
+	"silent",
+	"slave",
+	"strictatime",
+	"suid",
+	"symfollow",
+	"sync",
+	"tmpcopyup",
+	"unbindable",
 };
+/* Annotations that change what a container gets; "." at the end: all that begin so */
+static const char *const unsafe_annotations[] = {"org.caisson."};
 static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts"};
 
 static void member(struct json_writer *w, const char *key, const char *value)
@@ -65,11 +122,17 @@ static void write_linux(struct json_writer *w)
 	enabled(w, "seccomp", false);
 	enabled(w, "apparmor", false);
 	enabled(w, "selinux", false);
-	enabled(w, "intelRdt", false);
+	json_write_key(w, "intelRdt");
+	json_write_open(w, '{');
+	flag(w, "enabled", false);
+	flag(w, "schemata", false);
+	flag(w, "monitoring", false);
+	json_write_close(w, '}');
 	json_write_key(w, "mountExtensions");
 	json_write_open(w, '{');
 	enabled(w, "idmap", false);
 	json_write_close(w, '}');
+	enabled(w, "netDevices", false);
 	json_write_close(w, '}');
 }
 
@@ -91,6 +154,8 @@ ssize_t oci_features_write(const char *version, char **out, struct err *err)
 	member(&w, "org.opencontainers.runc.checkpoint.enabled", "false");
 	member(&w, "org.caisson.version", version);
 	json_write_close(&w, '}');
+	json_write_key(&w, "potentiallyUnsafeConfigAnnotations");
+	json_write_strings(&w, unsafe_annotations, ARRAY_SIZE(unsafe_annotations));
 	json_write_close(&w, '}');
 	return json_write_end(&w, out, err);
 }

@@ -242,9 +242,11 @@ static void test_user(void **state)
 
 static void test_unsupported(void **state)
 {
-	struct spec spec = {.args = "\"true\"", .namespaces = "{\"type\":\"user\"}"};
+	struct spec spec = {.args = "\"true\"", .namespaces = "{\"type\":\"time\"}"};
 
 	(void)state;
+	refuse(&spec, TTRPC_UNIMPLEMENTED, "a time namespace");
+	spec.namespaces = "{\"type\":\"user\",\"path\":\"/proc/1/ns/user\"}";
 	refuse(&spec, TTRPC_UNIMPLEMENTED, "a user namespace");
 	spec.namespaces = "{\"type\":\"ipc\",\"path\":\"/proc/1/ns/ipc\"}";
 	refuse(&spec, TTRPC_UNIMPLEMENTED, "joining the ipc namespace");

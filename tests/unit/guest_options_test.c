@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -21,6 +22,7 @@
 #include "guest/lookup.h"
 #include "guest/mount_options.h"
 #include "guest/support.h"
+#include "oci/features.h"
 
 static int parse(const char *const *words, struct mount_options *out)
 {
@@ -69,6 +71,100 @@ static void test_recursive(void **state)
 	PARSE(&o, "relatime", "rw");
 	assert_int_equal(o.rec_set, 0);
 	assert_int_equal(o.rec_clear, 0);
+}
+
+/* The specification's mount options */
+static const char *const spec_options[] = {
+	"acl",
+	"async",
+	"atime",
+	"bind",
+	"defaults",
+	"dev",
+	"diratime",
+	"dirsync",
+	"exec",
+	"idmap",
+	"iversion",
+	"lazytime",
+	"loud",
+	"mand",
+	"noacl",
+	"noatime",
+	"nodev",
+	"nodiratime",
+	"noexec",
+	"noiversion",
+	"nolazytime",
+	"nomand",
+	"norelatime",
+	"nostrictatime",
+	"nosuid",
+	"nosymfollow",
+	"private",
+	"ratime",
+	"rbind",
+	"rdev",
+	"rdiratime",
+	"relatime",
+	"remount",
+	"rexec",
+	"ridmap",
+	"rnoatime",
+	"rnodev",
+	"rnodiratime",
+	"rnoexec",
+	"rnorelatime",
+	"rnostrictatime",
+	"rnosuid",
+	"rnosymfollow",
+	"ro",
+	"rprivate",
+	"rrelatime",
+	"rro",
+	"rrw",
+	"rshared",
+	"rslave",
+	"rstrictatime",
+	"rsuid",
+	"rsymfollow",
+	"runbindable",
+	"rw",
+	"shared",
+	"silent",
+	"slave",
+	"strictatime",
+	"suid",
+	"symfollow",
+	"sync",
+	"tmpcopyup",
+	"unbindable",
+};
+
+/* `features` names those of the specification's options that are known here, and no others */
+static void test_features(void **state)
+{
+	cleanup_free char *text = NULL;
+	const char *list, *end;
+
+	(void)state;
+	assert_true(oci_features_write("0", &text, NULL) > 0);
+	list = strstr(text, "\"mountOptions\"");
+	assert_non_null(list);
+	end = strchr(list, ']');
+	assert_non_null(end);
+	for (size_t i = 0; i < ARRAY_SIZE(spec_options); i++) {
+		struct mount_options o;
+		char quoted[32];
+		const char *found;
+
+		(void)snprintf(quoted, sizeof(quoted), "\"%s\"", spec_options[i]);
+		found = strstr(list, quoted);
+		PARSE(&o, spec_options[i]);
+		if ((found && found < end) != !o.data[0])
+			fail_msg("%s is %s", spec_options[i],
+				 o.data[0] ? "listed, unknown" : "not listed");
+	}
 }
 
 static void test_propagation(void **state)
@@ -163,10 +259,10 @@ static void test_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flags),	    cmocka_unit_test(test_recursive),
-		cmocka_unit_test(test_propagation), cmocka_unit_test(test_data_limit),
-		cmocka_unit_test(test_home),	    cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_flags),	   cmocka_unit_test(test_recursive),
+		cmocka_unit_test(test_features),   cmocka_unit_test(test_propagation),
+		cmocka_unit_test(test_data_limit), cmocka_unit_test(test_home),
+		cmocka_unit_test(test_ids),	   cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

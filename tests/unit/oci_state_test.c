@@ -166,7 +166,11 @@ static void test_spec(void **state)
 static void test_features(void **state)
 {
 	struct json_doc *doc = NULL;
-	struct json_at root, part;
+	static const char *const sections[] = {
+		"cgroup",   "seccomp",	       "apparmor",   "selinux",
+		"intelRdt", "mountExtensions", "netDevices",
+	};
+	struct json_at root, linux_at, part;
 	struct err err = {0};
 	char *text = NULL;
 	ssize_t n = oci_features_write("9.9", &text, &err);
@@ -175,9 +179,19 @@ static void test_features(void **state)
 	assert_int_equal(json_parse("features", text, (size_t)n, 1u << 20, &doc, &err), 0);
 	root = json_root(doc);
 	assert_int_equal(json_member(&root, "ociVersionMin", JSON_STRING, &part, &err), 1);
+	assert_string_equal(part.node->text, "1.0.0");
+	assert_int_equal(json_member(&root, "ociVersionMax", JSON_STRING, &part, &err), 1);
+	assert_string_equal(part.node->text, OCI_VERSION);
 	assert_int_equal(json_member(&root, "hooks", JSON_ARRAY, &part, &err), 1);
-	assert_int_equal(json_member(&root, "linux", JSON_OBJECT, &part, &err),
-			 1); /* containerd takes it for granted */
+	assert_int_equal(
+		json_member(&root, "potentiallyUnsafeConfigAnnotations", JSON_ARRAY, &part, &err),
+		1);
+	assert_string_equal(part.node->first->text, "org.caisson.");
+	/* containerd takes it for granted */
+	assert_int_equal(json_member(&root, "linux", JSON_OBJECT, &linux_at, &err), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		assert_int_equal(json_member(&linux_at, sections[i], JSON_OBJECT, &part, &err), 1);
+	assert_int_equal(json_member(&linux_at, "memoryPolicy", JSON_OBJECT, &part, &err), 0);
 	json_doc_free(doc);
 	free(text);
 }
