@@ -34,6 +34,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "lib/process.h"
 
 #include "guest/creds.h"
 #include "guest/devices.h"
@@ -372,20 +373,6 @@ static void run_steps(struct child *child, const struct child_step *steps)
 	}
 }
 
-/*
- * Whatever the agent ignores, or was started with. By the raw call, since the C library keeps two signals to itself: its signal()
- * refuses them, but its posix_spawn() leaves them ignored in what it starts.
- */
-static void reset_signals(void)
-{
-	static const struct { /* the kernel's struct sigaction */
-		unsigned long handler, flags, restorer, mask;
-	} fresh; /* SIG_DFL */
-
-	for (int signo = 1; signo < NSIG; signo++)
-		(void)syscall(SYS_rt_sigaction, signo, &fresh, NULL, sizeof(fresh.mask));
-}
-
 /* Signals as a fresh process has them; nothing open but what was given */
 static void reset(const struct child_args *args)
 {
@@ -398,7 +385,7 @@ static void reset(const struct child_args *args)
 			keep[n++] = keep[i];
 	}
 	io_close_all_from(3, keep, n);
-	reset_signals();
+	process_reset_signals();
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)umask(0);
 }
