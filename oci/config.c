@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "oci/hooks.h"
 #include "oci/parse.h"
 
 #define C(member_, key_, kind_, ...)                                          \
@@ -42,15 +43,6 @@ static const struct json_field hook_fields[] = {
 	H(env, "env", STRINGS),
 	H(timeout_s, "timeout", I32, .min = 1, .max = INT32_MAX),
 	{0},
-};
-
-static const char *const hook_names[OCI_HOOK_COUNT] = {
-	[OCI_HOOK_PRESTART] = "prestart",
-	[OCI_HOOK_CREATE_RUNTIME] = "createRuntime",
-	[OCI_HOOK_CREATE_CONTAINER] = "createContainer",
-	[OCI_HOOK_START_CONTAINER] = "startContainer",
-	[OCI_HOOK_POSTSTART] = "poststart",
-	[OCI_HOOK_POSTSTOP] = "poststop",
 };
 
 /* ---- sections ---- */
@@ -133,7 +125,7 @@ static int parse_hook(const struct json_at *at, void *item, struct err *err)
 	return json_fill(at, hook_fields, item, err);
 }
 
-static int parse_hooks(const struct json_at *at, struct oci_config *config, struct err *err)
+int hooks_parse(const struct json_at *at, struct oci_hooks *out, struct err *err)
 {
 	struct json_at hooks;
 	int r = json_member(at, "hooks", JSON_OBJECT, &hooks, err);
@@ -141,12 +133,18 @@ static int parse_hooks(const struct json_at *at, struct oci_config *config, stru
 	if (r <= 0)
 		return r;
 	for (size_t i = 0; i < OCI_HOOK_COUNT; i++) {
-		r = array_parse(&hooks, hook_names[i], sizeof(struct oci_hook), parse_hook,
-				(void **)&config->hooks[i].items, &config->hooks[i].n, err);
+		r = array_parse(&hooks, oci_hook_name((enum oci_hook_kind)i),
+				sizeof(struct oci_hook), parse_hook, (void **)&out[i].items,
+				&out[i].n, err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int parse_hooks(const struct json_at *at, struct oci_config *config, struct err *err)
+{
+	return hooks_parse(at, config->hooks, err);
 }
 
 static int parse_annotations(const struct json_at *at, struct oci_config *config, struct err *err)
@@ -209,7 +207,7 @@ int oci_config_parse(const char *text, size_t len, struct oci_config **out, stru
 
 /* ---- freeing ---- */
 
-static void hooks_release(struct oci_hooks *hooks)
+static void hook_list_release(struct oci_hooks *hooks)
 {
 	for (size_t i = 0; i < hooks->n; i++) {
 		free(hooks->items[i].path);
@@ -217,6 +215,12 @@ static void hooks_release(struct oci_hooks *hooks)
 		strings_release(&hooks->items[i].env);
 	}
 	free(hooks->items);
+}
+
+void hooks_release(struct oci_hooks *hooks)
+{
+	for (size_t i = 0; i < OCI_HOOK_COUNT; i++)
+		hook_list_release(&hooks[i]);
 }
 
 void oci_config_free(struct oci_config *config)
@@ -229,8 +233,7 @@ void oci_config_free(struct oci_config *config)
 	free(config->hostname);
 	free(config->domainname);
 	mounts_release(config);
-	for (size_t i = 0; i < OCI_HOOK_COUNT; i++)
-		hooks_release(&config->hooks[i]);
+	hooks_release(config->hooks);
 	pairs_release(&config->annotations);
 	linux_release(config);
 	vm_release(config);

@@ -36,6 +36,10 @@ int idmaps_parse(const struct json_at *at, const char *key, struct oci_idmaps *o
 /** list_check() - Refuse a string that is neither NULL nor empty nor a list of CPUs or nodes */
 int list_check(const struct json_at *at, const char *key, const char *list, struct err *err);
 
+/** hooks_parse() - The member "hooks" of an object into one list for each kind */
+int hooks_parse(const struct json_at *at, struct oci_hooks *out, struct err *err);
+void hooks_release(struct oci_hooks *hooks);
+
 /** pairs_parse() - An object of strings, sorted by key, each key once */
 int pairs_parse(const struct json_at *at, const char *key, struct oci_pairs *out, struct err *err);
 void pairs_release(struct oci_pairs *pairs);

@@ -189,3 +189,23 @@ void oci_state_print(struct json_writer *w, const struct oci_state *state, enum 
 	member(w, "owner", owner);
 	json_write_close(w, '}');
 }
+
+ssize_t oci_state_hook(const struct oci_state *state, enum oci_status status, char **out,
+		       struct err *err)
+{
+	struct json_writer w;
+
+	json_write_init(&w, NULL, OCI_STATE_MAX);
+	json_write_open(&w, '{');
+	member(&w, "ociVersion", state->oci_version);
+	member(&w, "id", state->id);
+	member(&w, "status", oci_status_name(status));
+	if (state->pid && status != OCI_STOPPED) {
+		json_write_key(&w, "pid");
+		json_write_int(&w, state->pid);
+	}
+	member(&w, "bundle", state->bundle);
+	write_annotations(&w, &state->annotations);
+	json_write_close(&w, '}');
+	return json_write_end(&w, out, err);
+}

@@ -59,4 +59,13 @@ ssize_t oci_state_store(const struct oci_state *state, char **out, struct err *e
 void oci_state_print(struct json_writer *w, const struct oci_state *state, enum oci_status status,
 		     const char *owner);
 
+/**
+ * oci_state_hook() - The state that a hook reads from stdin (runtime.md "State")
+ *
+ * Of @state only what the spec names is used; pid 0 is left out.
+ * Return: its length (@out: the caller's), or -errno
+ */
+ssize_t oci_state_hook(const struct oci_state *state, enum oci_status status, char **out,
+		       struct err *err);
+
 #endif
