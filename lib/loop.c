@@ -235,6 +235,11 @@ bool loop_is_quitting(const struct loop *loop)
 	return loop->quitting;
 }
 
+int loop_fd(const struct loop *loop)
+{
+	return loop->epoll;
+}
+
 /* ---- timers ---- */
 
 static void on_timer(struct loop_source *source, uint32_t events)

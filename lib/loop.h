@@ -48,6 +48,8 @@ int loop_run(struct loop *loop);
 int loop_step(struct loop *loop, int timeout_ms);
 void loop_quit(struct loop *loop, int code);
 bool loop_is_quitting(const struct loop *loop);
+/** loop_fd() - A descriptor (the loop's own) that is readable when a step has something to serve, for who waits elsewhere meanwhile */
+int loop_fd(const struct loop *loop);
 
 /* A one-shot timer (timerfd, CLOCK_MONOTONIC). Zero-initialise; on_expire runs once per loop_timer_arm(). */
 struct loop_timer {

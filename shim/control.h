@@ -38,6 +38,13 @@ struct monitor_args {
 	int stdio[3];	       /* the container's, without a terminal; borrowed */
 	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */
 	bool debug;	       /* the guest kernel's log goes to the log at debug level */
+	const char *bundle, *rootfs; /* absolute, as hooks are told */
+	/*
+	 * Runs prestart and createRuntime hooks, in the caller's process, when the monitor (@pid) has its namespaces; not called
+	 * without such hooks. Its failure is that of monitor_spawn().
+	 */
+	int (*on_namespaces)(pid_t pid, void *arg, struct err *err);
+	void *arg;
 };
 
 struct monitor {

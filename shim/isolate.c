@@ -90,29 +90,47 @@ static int attach(int root_fd, int fd, const char *path)
 	return 0;
 }
 
-static void attach_binds(struct shim *shim, int root_fd)
+/* @last: what does not fit now never will */
+static void attach_binds(struct shim *shim, int root_fd, bool last)
 {
 	struct exports *exports = shim->exports;
 
 	for (unsigned int i = 0; i < exports->nbinds; i++) {
 		const char *destination =
 			shim->args->config->mounts[exports->binds[i].mount_index].destination;
-		int r = attach(root_fd, exports->binds[i].view_fd, destination);
+		int r = exports->binds[i].view_fd < 0
+				? 0
+				: attach(root_fd, exports->binds[i].view_fd, destination);
 
 		if (r < 0)
 			log_debug("The monitor's view has no '%s': %s", destination,
 				  err_reason(-r));
-		close_fd(&exports->binds[i].view_fd);
+		if (r == 0 || last)
+			close_fd(&exports->binds[i].view_fd);
 	}
 }
 
-static void attach_proc(int root_fd)
+static bool attach_proc(int root_fd)
 {
 	cleanup_close int proc = proc_open();
 	int r = proc < 0 ? proc : attach(root_fd, proc, "/proc");
 
 	if (r < 0)
 		log_debug("The monitor's view has no /proc: %s", err_reason(-r));
+	return r == 0;
+}
+
+int isolate_show(struct shim *shim, struct err *err)
+{
+	int root = shim->exports->root_view_fd;
+
+	/* As root.path was walked: it may end in a symlink */
+	if (move_mount(root, "", AT_FDCWD, shim->args->rootfs,
+		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) < 0)
+		return err_sys(err, errno, "attaching the rootfs for createContainer hooks");
+	shim->proc_shown = attach_proc(root);
+	attach_binds(shim, root, false);
+	return 0;
 }
 
 int isolate_view(struct shim *shim, struct err *err)
@@ -126,7 +144,8 @@ int isolate_view(struct shim *shim, struct err *err)
 		return err_sys(err, errno, "making the rootfs the monitor's root");
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, errno, "leaving the host's root");
-	attach_proc(root);
-	attach_binds(shim, root);
+	if (!shim->proc_shown)
+		(void)attach_proc(root);
+	attach_binds(shim, root, true);
 	return 0;
 }

@@ -154,7 +154,8 @@ static void on_report(struct loop_source *source, uint32_t events)
 {
 	struct shim *s = container_of(source, struct shim, report_source);
 
-	(void)events;
+	if (hooks_on_answer(s, events))
+		return;
 	s->abandoned = true;
 	loop_del(source);
 }
@@ -286,6 +287,8 @@ static const struct step {
 	{"network", isolate_network, NULL},
 	{"cgroup", cgroup_open, NULL},
 	{"mounts", isolate_mounts, NULL},
+	{"runtime hooks", hooks_wait_runtime, NULL},
+	{"createContainer hooks", hooks_create_container, NULL},
 	{"control socket", server_open, server_release},
 	{"stdio", stdio_open, stdio_release},
 	{"guest", guest_start, guest_stop},

@@ -6,6 +6,7 @@
  *   monitor.c    the steps of "create", serving, leaving    agent.c   calls to the agent
  *   isolate.c    session, namespaces, the view of files     stdio.c   streams, relays, terminal
  *   server.c     the control socket, exec                   end.c     how a container ends; heartbeat
+ *   hooks.c      createContainer, and waiting for those that the command runs
  *
  * One process, one thread, one loop. During "create" the steps run one after another and turn the loop themselves
  * (shim_wait()); afterwards everything happens in callbacks.
@@ -109,6 +110,8 @@ struct shim {
 	bool container_exists; /* the agent has it */
 
 	enum shim_phase phase;
+	bool hooks_done;    /* the command has run its hooks */
+	bool proc_shown;    /* isolate_show() has attached a /proc */
 	bool abandoned;	    /* whoever waits for "created" has gone, or a signal came instead */
 	bool stopping;	    /* STOP: no more waiting for readers */
 	bool exited;	    /* the container's process has ended, status is its own */
@@ -141,8 +144,22 @@ unsigned int shim_annotation_seconds(const struct shim *shim, const char *key,
 int isolate_network(struct shim *shim, struct err *err);
 /** isolate_mounts() - A private mount namespace whose /proc fits the new pid namespace */
 int isolate_mounts(struct shim *shim, struct err *err);
+/**
+ * isolate_show() - Attach the container's files at the rootfs's path in this process's mount namespace, for createContainer hooks
+ *
+ * Bind mounts whose mount points the agent has yet to make are left out here. isolate_view() takes it on from there.
+ */
+int isolate_show(struct shim *shim, struct err *err);
 /** isolate_view() - Make the container's files the root of this process; closes all view descriptors */
 int isolate_view(struct shim *shim, struct err *err);
+
+/* ---- hooks.c ---- */
+/** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */
+int hooks_wait_runtime(struct shim *shim, struct err *err);
+/** hooks_on_answer() - Something happened on the report socket; Return: whether it was the command's word to go on */
+bool hooks_on_answer(struct shim *shim, uint32_t events);
+/** hooks_create_container() - Run createContainer hooks here */
+int hooks_create_container(struct shim *shim, struct err *err);
 
 /* ---- guest.c ---- */
 /** guest_start() - Start the vmm and wait until the agent listens */

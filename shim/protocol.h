@@ -66,9 +66,17 @@ struct control_reply {
 	char text[ERR_MSG_MAX]; /* NUL-terminated; "" without an error */
 };
 
-/* What the child of monitor_spawn() tells its parent, once */
+/*
+ * What the child of monitor_spawn() tells its parent. With hooks that run in the parent's namespaces twice: NAMESPACES, which the
+ * parent answers with one byte, or by closing its end; then DONE.
+ */
+enum monitor_report_kind {
+	MONITOR_REPORT_DONE = 0,
+	MONITOR_REPORT_NAMESPACES,
+};
 struct monitor_report {
-	int32_t code; /* 0 created, else -errno */
+	uint32_t kind; /* enum monitor_report_kind */
+	int32_t code;  /* DONE: 0 created, else -errno */
 	uint32_t
 		about_program; /* the container's program cannot be run: the text carries the words engines look for */
 	char text[ERR_MSG_MAX];

@@ -5,6 +5,8 @@
  *   command                                      child
  *     exports, network namespace: by path
  *     fork into a new pid namespace ─────────▶   shim_main(): pid 1 there, never executes another program
+ *     prestart, createRuntime hooks ◀────────    "namespaces are there", with such hooks only
+ *                                  ─────────▶    go on; or the end of the pair: undo
  *     waits on a socket pair       ◀─────────    "created", or why not, after it has undone everything
  *     returns; the child is orphaned to the next subreaper when the command exits
  *
@@ -119,15 +121,40 @@ static void reap(const struct monitor *monitor)
 	(void)waitpid(monitor->pid, NULL, 0);
 }
 
-static int wait_report(int fd, struct err *err)
+static int receive_report(int fd, struct monitor_report *report, struct err *err)
+{
+	size_t nfds;
+	ssize_t n = io_recv_fds(fd, report, sizeof(*report), NULL, 0, &nfds);
+
+	if (n != sizeof(*report))
+		return err_set(err, EIO, "the monitor died before the container was created");
+	return 0;
+}
+
+/* Its namespaces are there: hooks may act on them, and nothing of the container's runs yet */
+static int run_hooks(const struct monitor_args *args, pid_t pid, int fd, struct err *err)
+{
+	int r = args->on_namespaces ? args->on_namespaces(pid, args->arg, err) : 0;
+
+	if (r < 0)
+		return r;
+	/* If it has gone meanwhile, the next report says so */
+	(void)send(fd, "", 1, MSG_NOSIGNAL);
+	return 0;
+}
+
+static int wait_report(const struct monitor_args *args, pid_t pid, int fd, struct err *err)
 {
 	struct monitor_report report;
-	size_t nfds;
-	ssize_t n;
+	int r = receive_report(fd, &report, err);
 
-	n = io_recv_fds(fd, &report, sizeof(report), NULL, 0, &nfds);
-	if (n != sizeof(report))
-		return err_set(err, EIO, "the monitor died before the container was created");
+	if (r == 0 && report.kind == MONITOR_REPORT_NAMESPACES) {
+		r = run_hooks(args, pid, fd, err);
+		if (r == 0)
+			r = receive_report(fd, &report, err);
+	}
+	if (r < 0)
+		return r;
 	if (report.code == 0)
 		return 0;
 	report.text[sizeof(report.text) - 1] = 0;
@@ -168,8 +195,9 @@ static int spawn(const struct monitor_args *args, struct exports *exports, struc
 	if (r < 0)
 		return r;
 	close_fd(&theirs);
-	r = wait_report(ours, err);
+	r = wait_report(args, monitor.pid, ours, err);
 	if (r < 0) {
+		close_fd(&ours); /* it may still wait for our word */
 		reap(&monitor);
 		close_fd(&monitor.pidfd);
 		undo(args);

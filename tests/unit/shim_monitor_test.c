@@ -528,7 +528,7 @@ int __wrap_vmm_start(const struct vmm_config *config, struct vmm *out, struct er
 /* ================================ fixture ================================ */
 
 struct fixture {
-	char dir[64];
+	char dir[64], bundle[96], rootfs[128];
 	int bundle_fd, state_fd, null_fd;
 	char json[4096];
 	struct oci_config *config;
@@ -545,6 +545,8 @@ struct container {
 	const char *mounts;
 	const char *annotations;
 	const char *more; /* further members of "linux" */
+	const char *hooks;
+	int (*on_namespaces)(pid_t pid, void *arg, struct err *err); /* @arg is the fixture */
 	bool terminal;
 };
 
@@ -570,6 +572,7 @@ static int setup(void **state)
 	snprintf(path, sizeof(path), "%s/state", f->dir);
 	f->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(symlinkat("rootfs", f->bundle_fd, "link"), 0);
 	assert_int_equal(close(openat(f->bundle_fd, "rootfs/marker", O_CREAT | O_WRONLY, 0644)), 0);
 	assert_int_equal(close(openat(f->bundle_fd, "volume/inside", O_CREAT | O_WRONLY, 0644)), 0);
 	assert_int_equal(pipe2(f->in, O_CLOEXEC), 0);
@@ -639,9 +642,9 @@ static int create(struct fixture *f, const struct container *c, int console_sock
 		"\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0},\"args\":%s},"
 		"\"mounts\":[%s],\"annotations\":{%s},"
 		"\"vm\":{\"kernel\":{\"path\":\"/vmlinux\",\"parameters\":[\"fake=%s\"]}},"
-		"\"linux\":{\"namespaces\":[{\"type\":\"network\"}]%s}}",
+		"\"linux\":{\"namespaces\":[{\"type\":\"network\"}]%s},\"hooks\":{%s}}",
 		c->terminal ? "true" : "false", c->args, c->mounts ?: "", c->annotations ?: "",
-		c->fake ?: "none", c->more ?: "");
+		c->fake ?: "none", c->more ?: "", c->hooks ?: "");
 	int r;
 
 	r = oci_config_parse(f->json, (size_t)n, &f->config, &f->err);
@@ -662,7 +665,13 @@ static int create(struct fixture *f, const struct container *c, int console_sock
 		.nvcpus = 1,
 		.stdio = {f->in[0], f->out[1], f->out[1]},
 		.console_socket_fd = console_socket,
+		.bundle = f->bundle,
+		.rootfs = f->rootfs,
+		.on_namespaces = c->on_namespaces,
+		.arg = f,
 	};
+	snprintf(f->bundle, sizeof(f->bundle), "%s/bundle", f->dir);
+	snprintf(f->rootfs, sizeof(f->rootfs), "%s/link", f->bundle);
 	f->err = (struct err){0};
 	r = monitor_spawn(&f->args, &f->monitor, &f->err);
 	close(f->args.exe_fd);
@@ -1163,6 +1172,185 @@ static void test_keeps_nothing(void **state)
 	assert_int_equal(wait_monitor(f), 137);
 }
 
+/* ---- hooks ---- */
+
+#define HOOK_SH(script_) "{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"" script_ "\"]}"
+#define HOOK_TRUE "{\"path\":\"/bin/true\"}"
+
+/* A line of a file of the rootfs's */
+static void rootfs_line(const struct fixture *f, const char *name, char *out, size_t size)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", f->rootfs, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail_msg("%s is missing", path);
+	(void)read_until(fd, out, size, "\n");
+	close(fd);
+	out[strcspn(out, "\n")] = 0;
+}
+
+static void ns_of(pid_t pid, const char *ns, char *out, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, ns);
+	n = readlink(path, out, size - 1);
+	assert_true(n > 0);
+	out[n] = 0;
+}
+
+/* Runs in the place of the command's hooks: the namespaces are there, no guest is, and no createContainer hook has been run */
+static int look_at_namespaces(pid_t pid, void *arg, struct err *err)
+{
+	const struct fixture *f = arg;
+	char own[64], theirs[64];
+
+	(void)err;
+	for (const char *const *ns = (const char *const[]){"net", "pid_for_children", "mnt", NULL};
+	     *ns; ns++) {
+		ns_of(pid, *ns, theirs, sizeof(theirs));
+		ns_of(getpid(), *ns, own, sizeof(own));
+		assert_string_not_equal(own, theirs);
+	}
+	assert_int_equal(faccessat(f->state_fd, "control.sock", F_OK, 0), -1);
+	assert_int_equal(faccessat(f->bundle_fd, "rootfs/net", F_OK, 0), -1);
+	assert_int_equal(close(openat(f->bundle_fd, "rootfs/called", O_CREAT | O_WRONLY, 0644)), 0);
+	return 0;
+}
+
+/* createContainer: in the monitor's namespaces, the host's files in sight, the container's where its rootfs is */
+static void test_hooks(void **state)
+{
+	struct container c = {
+		.args = "[\"sleep\",\"1000\"]",
+		.mounts = "{\"destination\":\"/"
+			  "data\",\"type\":\"bind\",\"source\":\"volume\",\"options\":[\"bind\"]}",
+		.hooks = "\"prestart\":[" HOOK_TRUE "],\"createContainer\":[" HOOK_SH(
+			"[ -e called ] && readlink /proc/self/ns/net > net && readlink "
+			"/proc/self/ns/mnt > mnt && cat > state && pwd > pwd && umask > umask && "
+			"cat /proc/1/comm > first && ls data/inside > inside && touch "
+			"data/by-hook && readlink proc/self > proc.self && [ -e /etc/passwd ]") "]",
+		.on_namespaces = look_at_namespaces,
+	};
+	struct fixture *f = *state;
+	char text[512], want[512];
+
+	skip_unless_root();
+	if (create(f, &c, -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	for (const char *const *ns = (const char *const[]){"net", "mnt", NULL}; *ns; ns++) {
+		ns_of(f->monitor.pid, *ns, want, sizeof(want));
+		rootfs_line(f, *ns, text, sizeof(text));
+		assert_string_equal(text, want);
+	}
+	rootfs_line(f, "pwd", text, sizeof(text));
+	snprintf(want, sizeof(want), "%s/rootfs", f->bundle);
+	assert_string_equal(text, want);
+	rootfs_line(f, "umask", text, sizeof(text));
+	assert_string_equal(text, "0022");
+	rootfs_line(f, "first", text, sizeof(text));
+	assert_string_equal(text, "caisson-monitor");
+	rootfs_line(f, "inside", text, sizeof(text));
+	assert_string_equal(text, "data/inside");
+	assert_int_equal(faccessat(f->bundle_fd, "volume/by-hook", F_OK, 0), 0);
+	rootfs_line(f, "state", text, sizeof(text));
+	snprintf(want, sizeof(want),
+		 "{\"ociVersion\":\"1.0.2\",\"id\":\"test\",\"status\":\"creating\",\"pid\":1,"
+		 "\"bundle\":\"%s\"}",
+		 f->bundle);
+	assert_string_equal(text, want);
+	/* And the monitor's view came to be as without */
+	snprintf(text, sizeof(text), "/proc/%d/root/data/by-hook", f->monitor.pid);
+	assert_int_equal(access(text, F_OK), 0);
+	snprintf(text, sizeof(text), "/proc/%d/root/proc/1/comm", f->monitor.pid);
+	assert_int_equal(access(text, F_OK), 0);
+	assert_int_equal(faccessat(f->bundle_fd, "rootfs/data/inside", F_OK, 0), -1);
+	assert_int_equal(control_stop(f->state_fd, &f->err), 0);
+	assert_int_equal(wait_monitor(f), 137);
+}
+
+static int never(pid_t pid, void *arg, struct err *err)
+{
+	(void)pid;
+	(void)arg;
+	return err_set(err, EINVAL, "called without a hook of the command's");
+}
+
+static void test_hooks_of_others(void **state)
+{
+	struct container c = {.args = "[\"sleep\",\"1000\"]",
+			      .hooks = "\"poststart\":[" HOOK_TRUE "],\"prestart\":[]",
+			      .on_namespaces = never};
+	struct fixture *f = *state;
+
+	skip_unless_root();
+	if (create(f, &c, -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	assert_int_equal(control_stop(f->state_fd, &f->err), 0);
+	assert_int_equal(wait_monitor(f), 137);
+}
+
+static int refuse(pid_t pid, void *arg, struct err *err)
+{
+	(void)pid;
+	(void)arg;
+	return err_set(err, EIO, "error running createRuntime hook #1: exit status 1");
+}
+
+static void test_hook_fails(void **state)
+{
+	skip_unless_root();
+	create_fails(*state,
+		     &(struct container){.args = "[\"true\"]",
+					 .hooks = "\"createRuntime\":[" HOOK_TRUE "]",
+					 .on_namespaces = refuse},
+		     -EIO, "error running createRuntime hook #1: exit status 1");
+}
+
+static void test_container_hook_fails(void **state)
+{
+	skip_unless_root();
+	create_fails(
+		*state,
+		&(struct container){.args = "[\"true\"]",
+				    .hooks = "\"createContainer\":[" HOOK_TRUE "," HOOK_SH(
+					    "echo why >&2; exit 4") "," HOOK_SH("touch never") "]"},
+		-EIO,
+		"error running createContainer hook #1: exit status 4, stdout: , stderr: why");
+}
+
+static int kill_it(pid_t pid, void *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	return kill(pid, SIGKILL);
+}
+
+static void test_monitor_killed_during_hooks(void **state)
+{
+	skip_unless_root();
+	create_fails(*state,
+		     &(struct container){.args = "[\"true\"]",
+					 .hooks = "\"prestart\":[" HOOK_TRUE "]",
+					 .on_namespaces = kill_it},
+		     -EIO, "the monitor died before the container was created");
+}
+
+/* A signal to the container's pid while its hook runs: the hook is killed, all is undone */
+static void test_container_hook_is_given_up(void **state)
+{
+	skip_unless_root();
+	create_fails(*state,
+		     &(struct container){.args = "[\"true\"]",
+					 .hooks = "\"createContainer\":[" HOOK_SH(
+						 "kill 1; exec sleep 1000") "]"},
+		     -ECANCELED, "error running createContainer hook #0: the hook was given up");
+}
+
 /* A reader that does nothing stops the writer, and the guest's death ends even that */
 static void test_guest_dies_with_a_stopped_reader(void **state)
 {
@@ -1658,6 +1846,12 @@ int main(void)
 		TEST(test_abandoned),
 		TEST(test_abandoned_then_continued),
 		TEST(test_view),
+		TEST(test_hooks),
+		TEST(test_hooks_of_others),
+		TEST(test_hook_fails),
+		TEST(test_container_hook_fails),
+		TEST(test_monitor_killed_during_hooks),
+		TEST(test_container_hook_is_given_up),
 		TEST(test_keeps_nothing),
 		TEST(test_guest_dies_with_a_stopped_reader),
 		TEST(test_cgroup),
