@@ -4,7 +4,7 @@
  *
  *   first process   exports → namespaces → root, mounts, devices, terminal, masks → pivot_root ┐
  *   exec'd process  join namespaces → terminal ───────────────────────────────────────────────┤
- *                                                                                              ├→ stdio → user → look-up → [wait] → execve
+ *                                                                                              ├→ stdio → user → look-up → [wait, hooks] → execve
  *
  * Its memory is a copy of the agent's, so it closes every descriptor that it was not given at once (a copy of a stream held here
  * would keep the stream open) and is not dumpable, so that no process of the container looks into it.
@@ -35,6 +35,7 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/process.h"
+#include "oci/hooks.h"
 
 #include "guest/creds.h"
 #include "guest/devices.h"
@@ -402,6 +403,30 @@ static void wait_for_go(const struct child *child)
 		_exit(1);
 }
 
+/* By whoever the process is, where it starts, with its environment unless they bring their own; as runc does */
+static void run_hooks(const struct child *child)
+{
+	const struct child_args *args = child->args;
+	const struct oci_state state = {
+		.oci_version = args->config->oci_version,
+		.id = (char *)args->id,
+		.pid = getpid(),
+		.bundle = (char *)args->bundle,
+		.annotations = args->config->annotations,
+	};
+	const struct oci_hook_run run = {
+		.state = &state,
+		.status = OCI_CREATED,
+		.cwd_fd = -1,
+		.env = child->env,
+		.abort_fd = -1,
+	};
+	struct err err = {0};
+
+	if (oci_hooks_run(args->config->hooks, OCI_HOOK_START_CONTAINER, &run, &err) < 0)
+		fail(child, TTRPC_ABORTED, &err);
+}
+
 _Noreturn void child_main(const struct child_args *args)
 {
 	static struct child child; /* has a path in it; one process, one child */
@@ -418,6 +443,8 @@ _Noreturn void child_main(const struct child_args *args)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (args->is_init)
+		run_hooks(&child);
 	(void)execve(child.program, args->process->args.items, child.env);
 	(void)lookup_exec_error(child.program, errno, &err);
 	fail(&child, lookup_code(err.code), &err);

@@ -16,7 +16,7 @@
 
 struct child_args {
 	const struct agent_config *agent;
-	const char *id;
+	const char *id, *bundle;
 	const struct oci_config *config;   /* the container's */
 	const struct oci_process *process; /* the process's own */
 	bool is_init;	      /* the container's first process: makes what the others join */

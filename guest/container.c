@@ -73,6 +73,7 @@ static void container_free(struct container *container)
 	loop_timer_release(&container->timer);
 	close_fd(&container->cgroup_fd);
 	oci_config_free(container->config);
+	free(container->bundle);
 	free(container->mount_exports);
 	free(container);
 }
@@ -155,6 +156,9 @@ static int container_new(struct agent *agent, const struct container_request *re
 	container->agent = agent;
 	container->cgroup_fd = -1;
 	(void)snprintf(container->id, sizeof(container->id), "%s", request->id);
+	container->bundle = strdup(request->bundle);
+	if (!container->bundle)
+		return err_sys(err, ENOMEM, "cannot prepare a container");
 	r = oci_config_parse((const char *)request->config, request->config_len, &container->config,
 			     err);
 	if (r < 0)
@@ -180,6 +184,7 @@ static void container_init_args(struct container *container, struct child_args *
 	*args = (struct child_args){
 		.agent = container->agent->config,
 		.id = container->id,
+		.bundle = container->bundle,
 		.config = container->config,
 		.process = &container->config->process,
 		.is_init = true,

@@ -36,6 +36,7 @@ struct container {
 	char id[AGENT_ID_MAX + 1];
 	enum container_state state;
 	struct oci_config *config; /* owned */
+	char *bundle;		   /* owned: the host's path of it */
 	uint32_t root_export;
 	int32_t *mount_exports;			  /* owned: per config->mounts, export or -1 */
 	uint8_t exports[MACHINE_EXPORTS_MAX / 8]; /* those in use */
@@ -54,7 +55,7 @@ struct container {
 
 /* What Create says, decoded */
 struct container_request {
-	const char *id;
+	const char *id, *bundle;
 	const uint8_t *config;
 	size_t config_len;
 	uint32_t root_export;

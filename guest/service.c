@@ -193,6 +193,7 @@ static void on_create(struct ttrpc_call *call, const uint8_t *payload, size_t le
 		sources[i].export_id = request->mount_sources[i]->export_id;
 	}
 	create.id = request->id;
+	create.bundle = request->bundle;
 	create.config = request->config.data;
 	create.config_len = request->config.len;
 	create.root_export = request->root_export_id;

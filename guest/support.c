@@ -63,8 +63,6 @@ int support_check_config(const struct oci_config *config, struct err *err)
 	if (config->linux_.mount_label && *config->linux_.mount_label)
 		return err_set(err, ENOTSUP,
 			       "linux.mountLabel is not supported by the guest kernel");
-	if (config->hooks[OCI_HOOK_START_CONTAINER].n)
-		log_warn("hooks.startContainer is not run yet, ignoring");
 	if (config->linux_.has_seccomp)
 		log_warn("linux.seccomp is not applied yet, ignoring");
 	return support_check_process(&config->process, err);

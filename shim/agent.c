@@ -7,7 +7,7 @@
  *
  * The answers are a guest's: of at most AGENT_ANSWER_MAX bytes, unpacked by protobuf-c, every number checked, every text
  * cleaned. NOT_FOUND and PERMISSION_DENIED of Create, Start and Exec are about the container's program; their text
- * is passed on unchanged, because engines search it.
+ * is passed on unchanged, because engines search it. ABORTED is that of a startContainer hook.
  */
 #include "shim/monitor.h"
 
@@ -46,9 +46,9 @@ int agent_error(const struct ttrpc_result *result, struct err *err)
 		{TTRPC_NOT_FOUND, ENOENT},	    {TTRPC_ALREADY_EXISTS, EEXIST},
 		{TTRPC_PERMISSION_DENIED, EACCES},  {TTRPC_RESOURCE_EXHAUSTED, ENOMEM},
 		{TTRPC_FAILED_PRECONDITION, EBUSY}, {TTRPC_UNIMPLEMENTED, ENOSYS},
-		{TTRPC_UNAVAILABLE, EPIPE},
+		{TTRPC_UNAVAILABLE, EPIPE},	    {TTRPC_ABORTED, ECANCELED},
 	};
-	char text[ERR_MSG_MAX / 2];
+	char text[ERR_MSG_MAX];
 	int number = EIO;
 
 	if (result->code == TTRPC_OK)
@@ -60,7 +60,8 @@ int agent_error(const struct ttrpc_result *result, struct err *err)
 	text_clean(text);
 	if (result->code == TTRPC_UNAVAILABLE)
 		return err_set(err, EPIPE, "the guest is gone");
-	if (result->code == TTRPC_NOT_FOUND || result->code == TTRPC_PERMISSION_DENIED)
+	if (result->code == TTRPC_NOT_FOUND || result->code == TTRPC_PERMISSION_DENIED ||
+	    result->code == TTRPC_ABORTED)
 		return err_set(err, number, "%s", text);
 	return err_set(err, number, "the agent: %s", text);
 }
@@ -260,6 +261,7 @@ int agent_create(struct shim *s, struct err *err)
 	request.n_mount_sources = n;
 	request.mount_sources = list;
 	request.stdio = &stdio;
+	request.bundle = (char *)s->args->bundle;
 	r = create_call(s, &request, err);
 	s->about_program = r == -ENOENT || r == -EACCES;
 	return r;

@@ -565,6 +565,7 @@ static void begin_create(struct answer *answer, const char *id, const struct spe
 	request.id = (char *)id;
 	request.config.data = (uint8_t *)config;
 	request.config.len = strlen(config);
+	request.bundle = (char *)"/the/bundle";
 	request.stdio = &stdio;
 	begin(answer, "Create", &request);
 }
