@@ -9,6 +9,7 @@
 
 #include "oci/capability.h"
 #include "oci/config.h"
+#include "oci/hooks.h"
 #include "oci/json.h"
 
 #define FEATURES_MAX (64u << 10)
@@ -136,6 +137,15 @@ static void write_linux(struct json_writer *w)
 	json_write_close(w, '}');
 }
 
+static void write_hooks(struct json_writer *w)
+{
+	json_write_key(w, "hooks");
+	json_write_open(w, '[');
+	for (int kind = 0; kind < OCI_HOOK_COUNT; kind++)
+		json_write_string(w, oci_hook_name((enum oci_hook_kind)kind));
+	json_write_close(w, ']');
+}
+
 ssize_t oci_features_write(const char *version, char **out, struct err *err)
 {
 	struct json_writer w;
@@ -144,8 +154,7 @@ ssize_t oci_features_write(const char *version, char **out, struct err *err)
 	json_write_open(&w, '{');
 	member(&w, "ociVersionMin", "1.0.0");
 	member(&w, "ociVersionMax", OCI_VERSION);
-	json_write_key(&w, "hooks");
-	json_write_strings(&w, NULL, 0);
+	write_hooks(&w);
 	json_write_key(&w, "mountOptions");
 	json_write_strings(&w, mount_options, ARRAY_SIZE(mount_options));
 	write_linux(&w);

@@ -9,8 +9,10 @@
  */
 #include <errno.h>
 
+#include "lib/log.h"
 #include "runtime/commands.h"
 #include "runtime/container.h"
+#include "runtime/hooks.h"
 
 struct delete_options {
 	bool force;
@@ -39,6 +41,21 @@ static int end_created(struct container *container, struct err *err)
 	return r < 0 ? r : container_refresh(container, err);
 }
 
+/* With the lock held; poststop hooks come when everything is gone */
+static int remove_container(struct container *container, struct err *err)
+{
+	CLEANUP(oci_hook_record) struct oci_hook_record *record = NULL;
+	struct err why = {0};
+	int r = hooks_load(container->dir_fd, &record, &why);
+
+	if (r < 0)
+		log_warn("The container's hooks are lost: %s", why.msg);
+	r = container_remove(container, err);
+	if (r == 0)
+		hooks_delete_record(record, container->id);
+	return r;
+}
+
 static int delete_container(struct container *container, bool force, struct err *err)
 {
 	int r = 0;
@@ -58,7 +75,7 @@ static int delete_container(struct container *container, bool force, struct err 
 		return r;
 	if (container->state && container->status != OCI_STOPPED)
 		return not_stopped(container, err);
-	return container_remove(container, err);
+	return remove_container(container, err);
 }
 
 static int run_delete(const struct globals *globals, const void *opaque,

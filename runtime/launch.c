@@ -22,6 +22,7 @@
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "runtime/hooks.h"
 #include "runtime/interrupt.h"
 #include "runtime/pidfile.h"
 
@@ -106,10 +107,6 @@ static int check_unsupported(const struct oci_config *config, struct err *err)
 			       "memory node");
 	if (config->linux_.net_devices.n)
 		return err_set(err, ENOTSUP, "config.json: linux.netDevices: not supported yet");
-	for (size_t i = 0; i < OCI_HOOK_COUNT; i++) {
-		if (config->hooks[i].n > 0)
-			return err_set(err, ENOTSUP, "config.json: hooks: not supported yet");
-	}
 	return 0;
 }
 
@@ -307,12 +304,40 @@ static int make_state(struct launch *l, struct err *err)
 	return r;
 }
 
+/* What hooks are told; borrowed from @l */
+static struct oci_state hook_state(const struct launch *l, pid_t pid)
+{
+	return (struct oci_state){
+		.oci_version = l->config->oci_version,
+		.id = (char *)l->id,
+		.pid = pid,
+		.bundle = l->bundle,
+		.annotations = l->config->annotations,
+	};
+}
+
+int launch_remove(struct launch *l, struct err *err)
+{
+	const struct oci_state state = hook_state(l, 0);
+	int r = container_remove(&l->container, err);
+
+	/* Whoever was faster has run them */
+	if (r == 0 && l->attempted)
+		hooks_delete(l->config->hooks, &state);
+	return r;
+}
+
 static void remove_state(struct launch *l)
 {
 	struct err err = {0};
 
-	if (l->container.dir_fd >= 0 && container_remove(&l->container, &err) < 0)
+	if (l->container.dir_fd >= 0 && launch_remove(l, &err) < 0)
 		log_debug("Undoing: %s", err.msg);
+}
+
+static int store_hooks(struct launch *l, struct err *err)
+{
+	return hooks_store(l->container.dir_fd, l->config, l->bundle, err);
 }
 
 static int open_console(struct launch *l, struct err *err)
@@ -335,6 +360,14 @@ static int open_console(struct launch *l, struct err *err)
 	return 0;
 }
 
+static int on_namespaces(pid_t pid, void *arg, struct err *err)
+{
+	const struct launch *l = arg;
+	const struct oci_state state = hook_state(l, pid);
+
+	return hooks_create(l->config->hooks, &state, l->bundle_fd, err);
+}
+
 static int start_monitor(struct launch *l, struct err *err)
 {
 	struct monitor_args args = {
@@ -353,10 +386,16 @@ static int start_monitor(struct launch *l, struct err *err)
 		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
 		.console_socket_fd = l->console_fd,
 		.debug = l->globals->debug,
+		.bundle = l->bundle,
+		.rootfs = l->rootfs,
+		.on_namespaces = on_namespaces,
+		.arg = l,
 	};
 	struct monitor monitor;
-	int r = monitor_spawn(&args, &monitor, err);
+	int r;
 
+	l->attempted = true;
+	r = monitor_spawn(&args, &monitor, err);
 	if (r < 0)
 		return r;
 	l->monitor = monitor;
@@ -491,6 +530,7 @@ static const struct step {
 	{"kvm", open_kvm, NULL},
 	{"size", size_guest, NULL},
 	{"console", open_console, NULL},
+	{"hooks", store_hooks, NULL},
 	{"monitor", start_monitor, stop_monitor},
 	{"state file", write_state, NULL},
 	{"pid file", write_pid, remove_pid},

@@ -53,6 +53,7 @@ struct launch {
 	uint64_t memory_bytes;
 	uint32_t nvcpus;
 	struct monitor monitor; /* pid 0 before it runs */
+	bool attempted; /* a monitor was started, so that hooks may have run: poststop hooks are due */
 };
 
 /**
@@ -64,6 +65,8 @@ struct launch {
  */
 int launch_create(const struct globals *globals, const struct launch_options *options,
 		  const char *id, struct launch *out, struct err *err);
+/** launch_remove() - Remove a container that has ended, then run its poststop hooks; Return: as container_remove() */
+int launch_remove(struct launch *launch, struct err *err);
 /** launch_undo() - End it again and remove everything, for `run` */
 void launch_undo(struct launch *launch);
 void launch_release(struct launch *launch);

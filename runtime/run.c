@@ -13,6 +13,7 @@
 
 #include "lib/log.h"
 #include "runtime/commands.h"
+#include "runtime/hooks.h"
 #include "runtime/interrupt.h"
 #include "runtime/launch.h"
 
@@ -29,7 +30,8 @@ static const struct cli_option options[] = {
 
 static int start(struct launch *launch, struct err *err)
 {
-	int r = control_start(launch->container.dir_fd, err);
+	const struct oci_hooks *hooks = launch->config->hooks;
+	int r = control_start(launch->container.dir_fd, hooks[OCI_HOOK_START_CONTAINER].n, err);
 
 	if (r < 0)
 		return r;
@@ -37,7 +39,9 @@ static int start(struct launch *launch, struct err *err)
 	r = container_store(launch->container.dir_fd, launch->container.state, err);
 	/* Others may act on the container from now on */
 	close_fd(&launch->container.lock_fd);
-	return r == -ENOENT ? 0 : r; /* already deleted */
+	if (r < 0)
+		return r == -ENOENT ? 0 : r; /* already deleted */
+	return hooks_start(hooks, &launch->container, err);
 }
 
 static int run_detached(struct launch *launch, struct err *err)
@@ -62,7 +66,7 @@ static int finish(struct launch *launch, int status)
 		return status;
 	r = container_lock(&launch->container, &err);
 	if (r == 0)
-		r = container_remove(&launch->container, &err);
+		r = launch_remove(launch, &err);
 	if (r < 0 && r != -ENOENT) /* somebody else was faster */
 		log_warn("Removing the container: %s", err.msg);
 	return status;

@@ -5,6 +5,7 @@
 
 #include "runtime/commands.h"
 #include "runtime/container.h"
+#include "runtime/hooks.h"
 #include "shim/control.h"
 
 static int set_running(struct container *container, struct err *err)
@@ -15,14 +16,26 @@ static int set_running(struct container *container, struct err *err)
 
 static int start_created(struct container *container, struct err *err)
 {
-	int r = control_start(container->dir_fd, err);
+	CLEANUP(oci_hook_record) struct oci_hook_record *record = NULL;
+	int r = hooks_load(container->dir_fd, &record, err);
 
+	if (r < 0)
+		return r;
+	r = control_start(container->dir_fd, record && record->hooks[OCI_HOOK_START_CONTAINER].n,
+			  err);
 	if (r == -ECONNREFUSED)
 		return err_set(err, EINVAL, "cannot start a container that has stopped");
 	/* It was started, by a command that died before it could write so: the agent has the words */
 	if (r == -EBUSY)
 		(void)set_running(container, NULL);
-	return r < 0 ? r : set_running(container, err);
+	if (r < 0)
+		return r;
+	r = set_running(container, err);
+	if (r < 0 || !record)
+		return r;
+	/* They may want to do something with the container themselves */
+	close_fd(&container->lock_fd);
+	return hooks_start(record->hooks, container, err);
 }
 
 static int start_container(struct container *container, struct err *err)

@@ -98,12 +98,12 @@ static int request_simple(int state_fd, const struct control_request *request, t
 	return receive(sock, &reply, NULL, 0, &nfds, err);
 }
 
-int control_start(int state_fd, struct err *err)
+int control_start(int state_fd, bool has_hooks, struct err *err)
 {
 	struct control_request request;
 
 	control_request_init(&request, CONTROL_START);
-	return request_simple(state_fd, &request, CONTROL_TIMEOUT_S, err);
+	return request_simple(state_fd, &request, has_hooks ? 0 : CONTROL_TIMEOUT_S, err);
 }
 
 int control_signal(int state_fd, int signo, bool all, struct err *err)

@@ -87,8 +87,12 @@ int console_send(int socket_fd, int master, struct err *err);
 
 /* ---- talking to a running monitor; @state_fd is the container's state directory ---- */
 
-/** control_start() - Let the created process run; Return: 0, -ECONNREFUSED when no monitor answers, or -errno with @err */
-int control_start(int state_fd, struct err *err);
+/**
+ * control_start() - Let the created process run
+ * @has_hooks:	It has startContainer hooks, so the answer may take as long as they do
+ * Return: 0, -ECONNREFUSED when no monitor answers, or -errno with @err
+ */
+int control_start(int state_fd, bool has_hooks, struct err *err);
 /** control_signal() - Signal the container's process, or all of its processes */
 int control_signal(int state_fd, int signo, bool all, struct err *err);
 /** control_stop() - Kill the container and end the guest: after it the monitor is on its way out; used by delete --force */

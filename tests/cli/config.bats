@@ -72,7 +72,8 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 		.root.path = "config.json"|invalid rootfs: 'config.json' is no folder
 		.ociVersion = "2.0.0"|config.json: ociVersion: '2.0.0' is not a version that is supported (1.x)
 		.linux.namespaces += [{type: "pid"}]|config.json: linux.namespaces[6].type: 'pid' is given twice
-		.hooks = {prestart: [{path: "/bin/true"}]}|config.json: hooks: not supported yet
+		.hooks = {prestart: [{path: "true"}]}|config.json: hooks.prestart[0].path: 'true' is not absolute
+		.hooks = {poststop: [{path: "/bin/true"}, {path: "/x", timeout: 0}]}|config.json: hooks.poststop[1].timeout: 0 is out of range
 		.process.terminal = "yes"|config.json: process.terminal: a string, not a boolean
 		.ociVersion = "1.0"|config.json: ociVersion: '1.0' is not a version like 1.2.0
 		.linux.namespaces -= [{type: "uts"}]|config.json: hostname: unable to set hostname without a private UTS namespace

@@ -692,7 +692,7 @@ static void create_ok(struct fixture *f, const char *args)
 
 static void start_ok(struct fixture *f)
 {
-	if (control_start(f->state_fd, &f->err) < 0)
+	if (control_start(f->state_fd, false, &f->err) < 0)
 		fail_msg("start: %s", f->err.msg);
 }
 
@@ -756,7 +756,7 @@ static void test_start_twice(void **state)
 	skip_unless_root();
 	create_ok(f, "[\"sleep\",\"1000\"]");
 	start_ok(f);
-	assert_int_equal(control_start(f->state_fd, &f->err), -EBUSY);
+	assert_int_equal(control_start(f->state_fd, false, &f->err), -EBUSY);
 	assert_string_equal(f->err.msg, "the agent: it has been started");
 	assert_int_equal(kill(f->monitor.pid, SIGTERM), 0);
 	assert_int_equal(wait_monitor(f), 143);
@@ -887,7 +887,7 @@ static void dies(struct fixture *f, const char *args, const char *annotations, c
 
 	if (create(f, &(struct container){.args = args, .annotations = annotations}, -1) < 0)
 		fail_msg("create: %s", f->err.msg);
-	(void)control_start(f->state_fd, &f->err);
+	(void)control_start(f->state_fd, false, &f->err);
 	assert_int_equal(wait_monitor(f), 255);
 	assert_true(monitor_failure(f->state_fd, text, sizeof(text)));
 	assert_string_equal(text, want);
