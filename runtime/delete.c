@@ -30,12 +30,16 @@ static int not_stopped(const struct container *container, struct err *err)
 		       container->id, oci_status_name(container->status));
 }
 
-/* With the lock held nobody starts it any more; without, it may have been started since we looked */
-static int end_created(struct container *container, struct err *err)
+/*
+ * With the lock held nobody starts it any more; without, it may have been started since we looked. With @force also one that runs:
+ * it had no state yet when we looked, or its monitor has let go of the directory and is still on its way out.
+ */
+static int end_created(struct container *container, bool force, struct err *err)
 {
 	int r;
 
-	if (!container->state || container->status != OCI_CREATED)
+	if (!container->state ||
+	    (container->status != OCI_CREATED && !(force && container->status == OCI_RUNNING)))
 		return 0;
 	r = container_stop(container, err);
 	return r < 0 ? r : container_refresh(container, err);
@@ -70,7 +74,7 @@ static int delete_container(struct container *container, bool force, struct err 
 	if (r == 0)
 		r = container_lock(container, err);
 	if (r == 0)
-		r = end_created(container, err);
+		r = end_created(container, force, err);
 	if (r < 0)
 		return r;
 	if (container->state && container->status != OCI_STOPPED)

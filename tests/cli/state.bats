@@ -154,6 +154,26 @@ alive() { # ID STATUS PID
 	wait "$monitor" || true
 }
 
+@test "state: delete --force waits for a monitor that it learns of late, and that is on its way out" {
+	local code=0 monitor delete
+	sleep 3 3>&- & monitor=$!
+	mkdir -p "$ROOT/c1"
+	exec 7< "$ROOT/c1"	# as one that makes it
+	flock 7
+	runtime delete --force c1 2> "$BATS_TEST_TMPDIR/error" 7>&- & delete=$!
+	for _ in {1..40}; do
+		pgrep -f "^$CAISSON .*delete --force c1" > /dev/null && break
+		sleep 0.05
+	done
+	sleep 0.2	# it has seen that there is no state by now, or the test shows less
+	alive c1 running "$monitor"
+	exec 7<&-	# the monitor lets go of the directory before it has ended
+	wait "$delete" || code=$?
+	cat "$BATS_TEST_TMPDIR/error"
+	[[ $code == 0 && ! -e $ROOT/c1 ]]
+	run -1 kill -0 "$monitor"
+}
+
 # A monitor that refuses every request: fake_monitor ID STATUS ERRNO TEXT
 fake_monitor() {
 	mkdir -p "$ROOT/$1"
