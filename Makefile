@@ -5,7 +5,7 @@
 # Sources are found by wildcard, one archive per folder, everything made lies below build/:
 #
 #   build/gen/               C from the .proto files (protoc-c)
-#   build/VARIANT/           objects, FOLDER.a, unit/, fuzz/ and the program: caisson, with guest/ beside it, where it looks
+#   build/VARIANT/           objects, FOLDER.a, unit/, fuzz/, fuse/ and the program: caisson, with guest/ beside it, where it looks
 #                            for its kernel and initramfs. Variants: release, address (ASan, UBSan, leaks), thread, cover.
 #   build/agent/             the agent's objects: it runs in the guest, is static, and is never sanitised
 #   build/release/tests/     static programs that run in a guest: tests/tools/*.c, tests/vm/*.c, tests/bench/*.c
@@ -111,7 +111,7 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson) \
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz lint format \
+.PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse lint format \
 	fuzz fault bench cover install clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
@@ -144,6 +144,9 @@ check-unit: $(UNIT_TESTS)	## unit tests of one variant (SAN=…, T='lib_*')
 
 check-fuzz: $(FUZZERS:%=$(B)/fuzz/%)	## replay the fuzz targets' corpus
 	$(Q)tests/check.sh run $^
+
+check-fuse: build/address/fuse/fuse_mount build/release/tests/filetree	## the file server on the host's own FUSE client (as root)
+	$(Q)tests/fuse/run.sh
 
 check-vm: all			## bats suites in real guests
 	$(Q)VARIANT=release tests/run-vm.sh
@@ -271,6 +274,17 @@ build/fuzz/$(1): tests/fuzz/$(1)_fuzz.c $(foreach f,$(call fuzz_needs,$(1)),$(ca
 		$(PROTOS:%=build/gen/%.pb-c.c) -lyajl -lprotobuf-c -lseccomp -lcap
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rules,$(f))))
+
+# The file server and the agent's lock thread on the host's own FUSE client, sanitised whatever is being built
+ifeq ($(VARIANT),address)
+build/address/fuse/fuse_mount: $(B)/tests/fuse/fuse_mount.o $(patsubst %,$(B)/%.a,$(NEEDS_kvm) guest gen)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+else
+build/address/fuse/fuse_mount: FORCE
+	+$(Q)$(MAKE) --no-print-directory SAN=address $@
+endif
 
 # ---- the guest: agent, initramfs, kernel, test programs --------------------------------------------------------------
 

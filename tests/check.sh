@@ -6,7 +6,7 @@
 # Usage: check.sh all            build, then every suite one after another (make check)
 #        check.sh run PROGRAM…   these test programs (make check-unit, check-fuzz)
 #
-# Every suite speaks TAP: cmocka's unit tests, the fuzz targets' replay, tests/lint/run.sh, bats. Its output is kept in
+# Every suite speaks TAP: cmocka's unit tests, the fuzz targets' replay, tests/lint/run.sh, tests/fuse/run.sh, bats. Its output is kept in
 # build/check/SUITE.log; failures, and in slow suites each test, are shown as they come. A program that prints no plan, stops
 # before its plan's end or exits with a failure that no test explains counts as a failed test: silence is no success.
 #
@@ -132,6 +132,14 @@ fuzz() {
 	programs fuzz "${list[@]}"
 }
 
+fuse() { # the file server on this host's own FUSE client
+	if make_quietly build/address/fuse/fuse_mount build/release/tests/filetree; then
+		tap fuse failures tests/fuse/run.sh
+	else
+		failed_build "fuse_mount or filetree"
+	fi
+}
+
 cli() { # VARIANT: the command line, without guests
 	local san=()
 	[[ $1 == release ]] || san=(SAN="$1")
@@ -157,6 +165,7 @@ all() {
 	suite unit unit release
 	suite unit-address unit address
 	suite fuzz fuzz
+	suite fuse fuse
 	suite cli cli release
 	suite cli-address cli address
 	suite vm vm release
