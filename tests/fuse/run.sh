@@ -18,7 +18,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:exitcode=99} UBSAN_OPTIONS=${
 export SLOW=${SLOW:-5}
 # Not /tmp, which may be a tmpfs: the kept trees are compared on a file system that knows all attributes
 WORK=$(mktemp -d "$PWD/build/fuse.XXXXXX") || exit 2
-trap 'umount -l "$WORK/mnt" 2> /dev/null; rm -rf "$WORK"' EXIT
+trap 'umount -l "$WORK/mnt" "$WORK/dir" 2> /dev/null; rm -rf "$WORK"' EXIT
 
 mounted() { # NODE_MAX FLAGS PROGRAM [ARGUMENT...]
 	local node_max=$1 flags=$2
@@ -51,6 +51,26 @@ tree() { # NAME NODE_MAX FLAGS [TEST]
 	"$FILETREE" --host "$WORK/dir" | sed "/^1\.\./d; s/^\(not ok\|ok\) [0-9]* - /\1 - $1: /"
 }
 
+# A file of an overlayfs lower layer that two processes map; only on a file system that overlayfs takes as its upper one
+copied_up() {
+	local o=$WORK/overlay
+	echo "# suite copied-up"
+	echo 1..1
+	mkdir -p "$o"/{lower,upper,work} "$WORK/dir"
+	truncate -s 4096 "$o/lower/mapped"
+	if ! mount -t overlay -o "lowerdir=$o/lower,upperdir=$o/upper,workdir=$o/work" overlay "$WORK/dir" 2> "$o/why"; then
+		echo "ok 1 - a file that is copied up stays one file # SKIP host: no overlayfs here: $(tr '\n' ' ' < "$o/why")"
+		return
+	fi
+	mounted 4096 '' "$FILETREE" -o create -m "$WORK/mnt/0/mapped" "$WORK/mnt/0" | sed 's/^/# /'
+	umount "$WORK/dir"
+	if [[ $(tr -s '\0' . < "$o/upper/mapped") == 12. ]]; then
+		echo "ok 1 - a file that is copied up stays one file"
+	else
+		echo "not ok 1 - a file that is copied up stays one file"
+	fi
+}
+
 mkdir "$WORK/mnt"
 if ! reason=$(usable); then
 	echo "ok 1 - fuse # SKIP host: $reason"
@@ -59,3 +79,4 @@ if ! reason=$(usable); then
 fi
 tree few-nodes 64 :coherent "$@"
 tree many-nodes 4096 '' "$@"
+copied_up

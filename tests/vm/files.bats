@@ -19,20 +19,22 @@ ext4() { # DIR SIZE
 }
 
 # The container's root is $1; filetree runs in it with volumes and reports in TAP
-filetree_in() {
+filetree_in() { # ROOT [OPTION…]
+	local root=$1
 	bundle '.process.capabilities[] |= (. + ["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FOWNER","CAP_FSETID","CAP_MKNOD","CAP_SETUID","CAP_SETGID","CAP_SETFCAP","CAP_SYS_ADMIN","CAP_SETPCAP","CAP_NET_BIND_SERVICE","CAP_DAC_READ_SEARCH","CAP_SYS_CHROOT","CAP_NET_RAW"] | unique) |
 		.process.rlimits = [{type: "RLIMIT_NOFILE", soft: 4096, hard: 4096}]'
-	rootfs "$1"
-	mkdir -p "$1/ft"
-	cp "$TOOLS/filetree" "$1/bin/filetree"
-	edit '.root.path = $r' --arg r "$1"
-	args /bin/filetree -n "${FILETREE_ENTRIES:-300}" -k /ft
+	rootfs "$root"
+	mkdir -p "$root/ft"
+	cp "$TOOLS/filetree" "$root/bin/filetree"
+	edit '.root.path = $r' --arg r "$root"
+	shift
+	args /bin/filetree -n "${FILETREE_ENTRIES:-300}" -k "$@" /ft
 	run runtime run c1
 	echo "$output"
 	echo "$output" | grep -qE '^1\.\.[0-9]+$'
 	! echo "$output" | grep -E '^not ok'
 	[[ $status == 0 ]]
-	"$TOOLS/filetree" --host "$1/ft"
+	"$TOOLS/filetree" --host "$root/ft"
 }
 
 @test "files: the tree test with its root on ext4" {
@@ -45,7 +47,10 @@ filetree_in() {
 	mkdir -p "$WORK"/disk/{lower,upper,work} "$WORK/merged"
 	rootfs "$WORK/disk/lower"
 	mount -t overlay -o "lowerdir=$WORK/disk/lower,upperdir=$WORK/disk/upper,workdir=$WORK/disk/work" overlay "$WORK/merged"
-	filetree_in "$WORK/merged"
+	# two processes that map a file of the lower layer: the first one's open copies it up, the second finds the copy
+	truncate -s 4096 "$WORK/disk/lower/mapped"
+	filetree_in "$WORK/merged" -m /mapped
+	[[ $(tr -s '\0' . < "$WORK/disk/upper/mapped") == 12. ]]
 }
 
 @test "files: a directory of 100,000 entries is listed whole, looked up and emptied" {
