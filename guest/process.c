@@ -121,6 +121,8 @@ static void answer_wait(struct process *process, struct ttrpc_call *call)
 
 	response.exit_code = process_exit_code(process);
 	response.signal = process_exit_signal(process);
+	response.stdout_bytes = process->output_bytes[0];
+	response.stderr_bytes = process->output_bytes[1];
 	ttrpc_reply_message(call, &response);
 }
 
@@ -325,6 +327,8 @@ void process_on_exit(struct process *process, int status)
 	process->state = PROCESS_ENDED;
 	process->status = status;
 	close_fd(&process->pidfd);
+	for (int i = 0; i < 2; i++)
+		process->output_bytes[i] = stdio_output(&process->stdio, i + 1);
 	if (process->failed)
 		stdio_release(&process->stdio);
 	stdio_process_ended(&process->stdio);

@@ -58,6 +58,7 @@ struct process {
 	struct process_report error; /* if failed */
 	bool is_deleted;	     /* off its container's list, waits for its streams to drain */
 	int status;		     /* as waitpid gives it, when ENDED */
+	uint64_t output_bytes[2];    /* that it had written to its stdout and stderr, when ENDED */
 	struct stdio stdio;
 	struct ttrpc_call *call; /* Create, Start or Exec under way */
 	struct ttrpc_call *waiters[AGENT_WAITERS_MAX];

@@ -172,6 +172,19 @@ int stdio_resize(struct stdio *stdio, unsigned int rows, unsigned int columns)
 	return ioctl(stdio->master, TIOCSWINSZ, &size) < 0 ? -errno : 0;
 }
 
+uint64_t stdio_output(const struct stdio *stdio, int i)
+{
+	const struct stdio_channel *channel = &stdio->channels[i];
+	const struct relay *relay = &channel->relay;
+	int source = channel->fd >= 0 ? channel->fd : relay->from, pending = 0;
+
+	if (!channel->busy)
+		return relay->total_bytes;
+	if (source < 0 || ioctl(source, FIONREAD, &pending) < 0)
+		pending = 0;
+	return relay->total_bytes + (relay->end - relay->start) + (uint64_t)pending;
+}
+
 /* ---- life ---- */
 
 void stdio_init(struct stdio *stdio, struct loop *loop, struct streams *streams,

@@ -66,6 +66,12 @@ int stdio_resize(struct stdio *stdio, unsigned int rows, unsigned int columns);
 /** stdio_process_ended() - The process is gone: no more input; output still drains */
 void stdio_process_ended(struct stdio *stdio);
 
+/**
+ * stdio_output() - Bytes that the process has put into channel @i so far: delivered, under way in the relay, or in the pipe
+ * What a terminal's driver holds may not be counted.
+ */
+uint64_t stdio_output(const struct stdio *stdio, int i);
+
 /** stdio_is_idle() - No channel is busy */
 bool stdio_is_idle(const struct stdio *stdio);
 

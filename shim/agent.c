@@ -215,7 +215,7 @@ static Caisson__Agent__Stdio stdio_of(const uint64_t *tokens)
 static void on_exit_status(const struct ttrpc_result *result, void *arg)
 {
 	struct shim *s = arg;
-	int status = agent_wait_status(result);
+	int status = agent_wait_status(result, NULL);
 
 	if (status >= 0)
 		end_on_exit(s, status);
@@ -346,7 +346,7 @@ int agent_delete(struct shim *s, const char *exec_id)
 	return by_exec_id(s, "Delete", exec_id, NULL, NULL);
 }
 
-int agent_wait_status(const struct ttrpc_result *result)
+int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2])
 {
 	Caisson__Agent__WaitResponse *response;
 	int status = -1;
@@ -360,6 +360,10 @@ int agent_wait_status(const struct ttrpc_result *result)
 		status = 128 + (int)response->signal;
 	else if (!response->signal && response->exit_code <= 255)
 		status = (int)response->exit_code;
+	if (output_bytes) {
+		output_bytes[0] = response->stdout_bytes;
+		output_bytes[1] = response->stderr_bytes;
+	}
 	caisson__agent__wait_response__free_unpacked(response, NULL);
 	return status;
 }

@@ -232,7 +232,7 @@ int control_exec_signal(const struct control_exec *exec, int signo)
 	return send_exec(exec, &request);
 }
 
-int control_exec_status(const struct control_exec *exec)
+int control_exec_status(const struct control_exec *exec, uint64_t output_bytes[2])
 {
 	struct control_reply reply;
 	size_t nfds = 0;
@@ -242,6 +242,8 @@ int control_exec_status(const struct control_exec *exec)
 	if (n <= 0 || control_reply_check(&reply, (size_t)n, &err) < 0 ||
 	    reply.type != CONTROL_REPLY_EXIT)
 		return -EPIPE;
+	output_bytes[0] = reply.output_bytes[0];
+	output_bytes[1] = reply.output_bytes[1];
 	return reply.code;
 }
 

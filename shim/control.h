@@ -113,8 +113,13 @@ int control_exec(int state_fd, const struct control_exec_args *args, struct cont
 		 struct err *err);
 int control_exec_resize(const struct control_exec *exec, unsigned int rows, unsigned int columns);
 int control_exec_signal(const struct control_exec *exec, int signo);
-/** control_exec_status() - Read the final status once control_fd is readable; Return: 0–255 exit code, 128+n, or -EPIPE when the guest is gone */
-int control_exec_status(const struct control_exec *exec);
+/**
+ * control_exec_status() - Read the final status once control_fd is readable
+ * @output_bytes: Filled on success with what the process had written to stdout and stderr; a guest's word
+ *
+ * Return: 0–255 exit code, 128+n, or -EPIPE when the guest is gone
+ */
+int control_exec_status(const struct control_exec *exec, uint64_t output_bytes[2]);
 void control_exec_release(struct control_exec *exec);
 
 /**

@@ -192,8 +192,11 @@ int agent_exec(struct shim *shim, const struct agent_exec *exec, ttrpc_on_result
 /** agent_exec_pid() - The guest's pid from the result of agent_exec(); -1 when it is not there */
 int agent_exec_pid(const struct ttrpc_result *result);
 int agent_wait(struct shim *shim, const char *exec_id, ttrpc_on_result *on_result, void *arg);
-/** agent_wait_status() - Exit status (0–255, 128+n) from the result of agent_wait(); -1 when it is not one */
-int agent_wait_status(const struct ttrpc_result *result);
+/**
+ * agent_wait_status() - Exit status (0–255, 128+n) from the result of agent_wait(); -1 when it is not one
+ * @output_bytes: Filled with what the process had written to stdout and stderr, if the guest says the truth; may be NULL
+ */
+int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2]);
 int agent_delete(struct shim *shim, const char *exec_id);
 int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
 int agent_shutdown(struct shim *shim);

@@ -61,8 +61,10 @@ struct control_reply {
 	uint32_t magic, version;
 	uint32_t type; /* enum control_reply_type */
 	int32_t code;
-	int32_t guest_pid;	/* EXEC */
-	uint32_t reserved;	/* 0 */
+	int32_t guest_pid; /* EXEC */
+	uint32_t reserved; /* 0 */
+	uint64_t output_bytes
+		[2]; /* EXIT: what the process had written to stdout and stderr; a guest's word */
 	char text[ERR_MSG_MAX]; /* NUL-terminated; "" without an error */
 };
 

@@ -104,6 +104,7 @@ struct reply_args {
 	enum control_reply_type type;
 	int code;
 	int guest_pid;
+	uint64_t output_bytes[2];
 	const char *text;
 	const int *fds;
 	unsigned int nfds;
@@ -118,6 +119,7 @@ static bool client_send(struct client *c, const struct reply_args *args)
 		.type = args->type,
 		.code = args->code,
 		.guest_pid = args->guest_pid,
+		.output_bytes = {args->output_bytes[0], args->output_bytes[1]},
 	};
 
 	if (c->source.fd < 0)
@@ -224,7 +226,9 @@ static void exec_resize(struct client *c, const struct control_request *request,
 static void on_exec_ended(const struct ttrpc_result *result, void *arg)
 {
 	struct client *c = arg;
-	int status = agent_wait_status(result);
+	struct reply_args reply = {.type = CONTROL_REPLY_EXIT};
+
+	reply.code = agent_wait_status(result, reply.output_bytes);
 
 	c->exec_ended = true;
 	if (c->source.fd < 0) {
@@ -235,8 +239,7 @@ static void on_exec_ended(const struct ttrpc_result *result, void *arg)
 	}
 	c->calls--;
 	/* Without a status the connection ends without one: the stand-in knows what that means */
-	if (status < 0 ||
-	    !client_send(c, &(struct reply_args){.type = CONTROL_REPLY_EXIT, .code = status}))
+	if (reply.code < 0 || !client_send(c, &reply))
 		client_close(c);
 }
 

@@ -8,8 +8,10 @@
  * that stalls stalls only this process. If it dies, the monitor sees the connection close and kills the process in the
  * guest.
  *
- * After the status the output is drained: to its end, or, because a grandchild may hold the pipe in the guest, until nothing
- * has come for STANDIN_QUIET_MS; a reader on the host that is slow is waited for.
+ * After the status the output is drained to its end. A grandchild may hold the pipe in the guest, then there is none: so with the
+ * status comes how many bytes the process had written, and once so many have been delivered, STANDIN_QUIET_MS without another one
+ * are the end too. Until then a guest that sends nothing is given as long as with the container's own output. A reader on the
+ * host that is slow is waited for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +29,7 @@
 #include "shim/control.h"
 
 #define STANDIN_QUIET_MS 2000
+#define STANDIN_DRAIN_MS 10000 /* as SHIM_DRAIN_TIMEOUT_MS */
 
 struct standin;
 
@@ -46,7 +49,10 @@ struct standin {
 	bool terminal, ended;
 	int terminal_fd; /* owned: for its size */
 	int status;
-	uint64_t seen_bytes; /* when the quiet timer was armed */
+	uint64_t
+		output_bytes[2]; /* with the status: what is to be delivered of stdout and stderr */
+	uint64_t seen_bytes;	 /* when the quiet timer was armed */
+	unsigned int silent_ms;	 /* since the last byte of a guest that has more to send */
 };
 
 static bool is_drained(const struct standin *s)
@@ -96,6 +102,15 @@ static bool is_stalled(const struct standin *s)
 	return false;
 }
 
+/* Has all been delivered that the process itself wrote? */
+static bool is_complete(const struct standin *s)
+{
+	for (int i = 1; i < 3; i++)
+		if (s->relays[i].active && s->relays[i].relay.total_bytes < s->output_bytes[i - 1])
+			return false;
+	return true;
+}
+
 static void arm_quiet(struct standin *s)
 {
 	s->seen_bytes = delivered(s);
@@ -108,9 +123,13 @@ static void on_quiet(struct loop_timer *timer)
 	struct standin *s = container_of(timer, struct standin, quiet);
 
 	if (is_stalled(s) || delivered(s) != s->seen_bytes)
-		arm_quiet(s);
+		s->silent_ms = 0;
 	else
+		s->silent_ms += STANDIN_QUIET_MS;
+	if (s->silent_ms >= (is_complete(s) ? STANDIN_QUIET_MS : STANDIN_DRAIN_MS))
 		loop_quit(s->loop, 0);
+	else
+		arm_quiet(s);
 }
 
 static void on_control(struct loop_source *source, uint32_t events)
@@ -119,7 +138,7 @@ static void on_control(struct loop_source *source, uint32_t events)
 
 	(void)events;
 	loop_del(source);
-	s->status = control_exec_status(s->exec);
+	s->status = control_exec_status(s->exec, s->output_bytes);
 	s->ended = true;
 	if (is_drained(s))
 		loop_quit(s->loop, 0);

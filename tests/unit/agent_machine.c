@@ -593,6 +593,8 @@ static enum ttrpc_code process_call(const char *method, const char *id, const ch
 	return call(method, &request);
 }
 
+static uint64_t last_output[2]; /* of wait_for() */
+
 /* Return: exit code, 128 + signal as a shell would say */
 static int wait_for(const char *id, const char *exec_id)
 {
@@ -602,6 +604,8 @@ static int wait_for(const char *id, const char *exec_id)
 	assert_int_equal(process_call("Wait", id, exec_id), TTRPC_OK);
 	response = caisson__agent__wait_response__unpack(NULL, last.len, last.payload);
 	assert_non_null(response);
+	last_output[0] = response->stdout_bytes;
+	last_output[1] = response->stderr_bytes;
 	code = response->signal ? 128 + (int)response->signal : (int)response->exit_code;
 	caisson__agent__wait_response__free_unpacked(response, NULL);
 	return code;

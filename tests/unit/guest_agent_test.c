@@ -463,6 +463,32 @@ static void test_backpressure(void **state)
 	close_io(&io);
 }
 
+/* Wait says how much the process had written, whether or not it has been read yet, and whoever else holds the pipe */
+static void test_output_bytes(void **state)
+{
+	struct io io = new_io(false), other = new_io(false);
+	char *text = calloc(1, 200000);
+
+	(void)state;
+	begin_container("o", "\"sleep\",\"1000\"", &io);
+	assert_int_equal(
+		exec_in("o", "x",
+			"\"sh\",\"-c\",\"sleep 1000 & head -c 100000 /dev/zero | tr '\\\\0' x; "
+			"echo err >&2\"",
+			NULL, &other),
+		TTRPC_OK);
+	assert_int_equal(wait_for("o", "x"), 0);
+	assert_int_equal(last_output[0], 100000);
+	assert_int_equal(last_output[1], 4);
+	(void)read_text(other.fds[2], text, 200000, "err\n");
+	assert_int_equal(wait_for("o", "x"), 0);
+	assert_int_equal(last_output[1], 4);
+	free(text);
+	close_io(&other);
+	delete ("o");
+	close_io(&io);
+}
+
 static void test_reader_gone(void **state)
 {
 	struct io io = new_io(false);
@@ -661,6 +687,7 @@ int main(void)
 		cmocka_unit_test(test_held_stream),
 		cmocka_unit_test(test_late_stream),
 		cmocka_unit_test(test_backpressure),
+		cmocka_unit_test(test_output_bytes),
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_terminal),

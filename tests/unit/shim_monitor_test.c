@@ -1557,6 +1557,59 @@ static void test_exec(void **state)
 	stop_and_wait(f);
 }
 
+/* A stand-in without a monitor: its status comes first, with @expected bytes to follow, and @text after @delay_ms; the stream stays open */
+static void standin_after(uint64_t expected, int delay_ms, const char *text, char *out, size_t size)
+{
+	struct control_reply reply = {.magic = CONTROL_MAGIC,
+				      .version = CONTROL_VERSION,
+				      .type = CONTROL_REPLY_EXIT,
+				      .code = 9,
+				      .output_bytes = {expected}};
+	struct control_exec exec = {.streams = {-1, -1, -1}};
+	int control[2], streams[3][2], output[2], status;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
+	assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+	exec.control_fd = control[1];
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams[i]), 0);
+		exec.streams[i] = streams[i][1];
+	}
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		close(output[0]);
+		_exit(stdio_serve(&exec, (int[]){null, output[1], null}, false, NULL));
+	}
+	control_exec_release(&exec);
+	close(output[1]);
+	assert_int_equal(io_send_fds(control[0], &reply, sizeof(reply), NULL, 0), 0);
+	(void)poll(NULL, 0, delay_ms);
+	(void)send(streams[1][0], text, strlen(text), MSG_NOSIGNAL);
+	(void)read_until(output[0], out, size, NULL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+	close(output[0]);
+	close(control[0]);
+	for (int i = 0; i < 3; i++)
+		close(streams[i][0]);
+}
+
+static void test_exec_tail(void **state)
+{
+	char text[64];
+
+	(void)state;
+	/* Longer than silence would be believed: these bytes are owed */
+	standin_after(5, 4500, "tail\n", text, sizeof(text));
+	assert_string_equal(text, "tail\n");
+	/* A grandchild holds the stream: what it writes much later belongs to nobody */
+	standin_after(0, 4500, "late\n", text, sizeof(text));
+	assert_string_equal(text, "");
+}
+
 static void test_exec_not_found(void **state)
 {
 	struct fixture *f = *state;
@@ -1594,6 +1647,7 @@ static void test_exec_abandoned(void **state)
 
 static void test_exec_signal_and_guest_end(void **state)
 {
+	uint64_t output_bytes[2];
 	struct fixture *f = *state;
 	struct control_exec exec, other;
 	struct pollfd p;
@@ -1606,11 +1660,11 @@ static void test_exec_signal_and_guest_end(void **state)
 	assert_int_equal(control_exec_signal(&exec, SIGTERM), 0);
 	p = (struct pollfd){.fd = exec.control_fd, .events = POLLIN};
 	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
-	assert_int_equal(control_exec_status(&exec), 143);
+	assert_int_equal(control_exec_status(&exec, output_bytes), 143);
 	control_exec_release(&exec);
 	/* The container ends: the other exec is killed with it and told so */
 	assert_int_equal(control_signal(f->state_fd, SIGKILL, true, &f->err), 0);
-	assert_int_equal(control_exec_status(&other), 137);
+	assert_int_equal(control_exec_status(&other, output_bytes), 137);
 	control_exec_release(&other);
 	assert_int_equal(wait_monitor(f), 137);
 }
@@ -1858,6 +1912,7 @@ int main(void)
 		TEST(test_terminal),
 		TEST(test_terminal_end),
 		TEST(test_exec),
+		TEST(test_exec_tail),
 		TEST(test_exec_not_found),
 		TEST(test_exec_abandoned),
 		TEST(test_exec_signal_and_guest_end),
