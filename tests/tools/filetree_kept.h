@@ -20,12 +20,19 @@ static const char *kept_long_name(void)
 	return name;
 }
 
+static int set_kept_acl(const char *path, const char *attribute)
+{
+	return setxattr(path, attribute, &kept_acl, sizeof(kept_acl), 0);
+}
+
 static void make_kept_rights(void)
 {
-	CHECK(put("acl", "A") == 0 &&
-	      setxattr("acl", "system.posix_acl_access", &kept_acl, sizeof(kept_acl), 0) == 0);
-	CHECK(mkdir("acl-dir", 0755) == 0 &&
-	      setxattr("acl-dir", "system.posix_acl_default", &kept_acl, sizeof(kept_acl), 0) == 0);
+	CHECK(put("acl", "A") == 0 && mkdir("acl-dir", 0755) == 0);
+	if (set_kept_acl("acl", "system.posix_acl_access") < 0 && errno == EOPNOTSUPP)
+		printf("# no ACLs here\n"); /* the other side knows whether that is so */
+	else
+		CHECK(mode_of("acl") == 0660 &&
+		      set_kept_acl("acl-dir", "system.posix_acl_default") == 0);
 }
 
 static void make_kept_data(void)
@@ -169,14 +176,21 @@ static void check_kept_data(void)
 
 static void check_kept_rest(void)
 {
-	CHECK(has_kept_acl("acl", "system.posix_acl_access") && mode_of("acl") == 0660);
-	CHECK(has_kept_acl("acl-dir", "system.posix_acl_default") && mode_of("acl-dir") == 0755);
+	CHECK(holds("linked", "from nowhere") && mode_of("linked") == 0604 &&
+	      st_of("linked").st_nlink == 1);
+	if (set_kept_acl("linked", "system.posix_acl_access") < 0 && errno == EOPNOTSUPP) {
+		printf("# no ACLs here\n");
+	} else {
+		CHECK(removexattr("linked", "system.posix_acl_access") == 0 &&
+		      chmod("linked", 0604) == 0);
+		CHECK(has_kept_acl("acl", "system.posix_acl_access") && mode_of("acl") == 0660);
+		CHECK(has_kept_acl("acl-dir", "system.posix_acl_default") &&
+		      mode_of("acl-dir") == 0755);
+	}
 	CHECK(S_ISSOCK(st_of("sock").st_mode) && mode_of("sock") == 0640);
 	CHECK(holds(kept_long_name(), "long"));
 	CHECK(holds("one", "was two") && holds("two", "was one"));
 	CHECK(st_of("before").st_mode == 0 && holds("dir/after", "moved"));
-	CHECK(holds("linked", "from nowhere") && mode_of("linked") == 0604 &&
-	      st_of("linked").st_nlink == 1);
 }
 
 /*
