@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,11 +118,33 @@ void agent_release_exports(struct agent *agent, const uint8_t *exports)
 
 /* ---- end ---- */
 
+/* A thread, because writing back may take long and the monitor waits as long as its Pings are answered */
+static void *sync_main(void *arg)
+{
+	const struct agent_config *config = arg;
+
+	sync();
+	config->notify(MACHINE_AGENT_POWER_OFF, 0);
+	return NULL;
+}
+
+static bool sync_in_thread(const struct agent_config *config)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sync_main, (void *)config) != 0)
+		return false;
+	(void)pthread_detach(thread);
+	return true;
+}
+
 void agent_power_off(struct agent *agent, bool sync_files)
 {
 	if (sync_files) {
 		if (getpid() == 1)
 			(void)kill(-1, SIGKILL);
+		if (sync_in_thread(agent->config))
+			return;
 		sync();
 	}
 	agent->config->notify(MACHINE_AGENT_POWER_OFF, 0);

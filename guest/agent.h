@@ -72,7 +72,7 @@ struct agent {
  */
 int agent_run(const struct agent_config *config, struct err *err);
 
-/** agent_power_off() - End everything, write file systems back when @sync, and tell the machine to power off */
+/** agent_power_off() - End everything and tell the machine to power off; with @sync_files later, when file systems are written back */
 void agent_power_off(struct agent *agent, bool sync_files);
 
 /** agent_container() - The container of this id, or NULL */

@@ -2,7 +2,7 @@
 /*
  * How a container ends, and how a guest that does not behave is found out.
  *
- *   SERVING ──Wait answered──▶ DRAINING ──all output delivered──▶ SHUTTING_DOWN ──vmm ended, or 10 s──▶ quit
+ *   SERVING ──Wait answered──▶ DRAINING ──all output delivered──▶ SHUTTING_DOWN ──vmm ended, or given up──▶ quit
  *      │                          ▲                                    ▲
  *      ├──guest died──────────────┘ (then quit: nothing to shut down)  │
  *      └──STOP: kill, at most 5 s, no waiting for readers──────────────┘
@@ -13,6 +13,10 @@
  *
  * The status is the container's own, 128+n for a signal. A guest that dies before it could say how the container ended, or
  * with output not delivered, is a failure: one sentence in the log and in the state directory, exit code 255.
+ *
+ * Shutting down the guest writes back what its page cache holds of shared mappings, which may take long on a slow disk: it is
+ * waited for as long as the agent answers Pings, at most SHIM_SHUTDOWN_TIMEOUT_MS (5 s after STOP). A guest that is
+ * given up then may have lost data, which is an error in the log; the status stays the container's own.
  *
  * Heartbeat: a Ping every 10 s, one at a time. A guest hangs when it has not answered for three ticks of our own timer: not a
  * deadline in time, so that a host which was asleep, or a monitor that was stopped, comes back without killing anything.
@@ -35,12 +39,27 @@ static void quit(struct shim *s)
 
 /* ---- shutting down ---- */
 
+static void give_up(struct shim *s, const char *why)
+{
+	log_error(
+		"The guest does not end: %s; it is killed, and what it had not yet written to its "
+		"files may be lost",
+		why);
+	quit(s);
+}
+
 static void on_end_timer(struct loop_timer *timer)
 {
 	struct shim *s = container_of(timer, struct shim, end_timer);
 
-	log_debug("The guest did not end in time, killing it");
-	quit(s);
+	give_up(s, s->stopping ? "it was to be ended by force" : "it took too long");
+}
+
+static int arm_end_timer(struct shim *s)
+{
+	s->end_timer.on_expire = on_end_timer;
+	return loop_timer_arm(s->loop, &s->end_timer,
+			      s->stopping ? SHIM_STOP_TIMEOUT_MS : SHIM_SHUTDOWN_TIMEOUT_MS);
 }
 
 static void shut_down(struct shim *s)
@@ -48,15 +67,12 @@ static void shut_down(struct shim *s)
 	if (s->phase == SHIM_SHUTTING_DOWN)
 		return;
 	s->phase = SHIM_SHUTTING_DOWN;
-	(void)loop_timer_arm(s->loop, &s->ping_timer, 0);
-	if (s->guest_gone || agent_shutdown(s) < 0) {
+	if (s->guest_gone)
 		quit(s);
-		return;
-	}
-	s->end_timer.on_expire = on_end_timer;
-	if (loop_timer_arm(s->loop, &s->end_timer,
-			   s->stopping ? SHIM_STOP_TIMEOUT_MS : SHIM_SHUTDOWN_TIMEOUT_MS) < 0)
-		quit(s);
+	else if (agent_shutdown(s) < 0)
+		give_up(s, "the agent is gone");
+	else if (arm_end_timer(s) < 0)
+		give_up(s, "no timer can be set");
 }
 
 /* ---- draining ---- */
@@ -189,8 +205,11 @@ void end_on_stop(struct shim *s)
 	s->stopping = true;
 	if (!s->exited && !s->failed)
 		s->status = SHIM_EXIT_KILLED;
-	if (s->phase == SHIM_SHUTTING_DOWN)
+	if (s->phase == SHIM_SHUTTING_DOWN) {
+		if (arm_end_timer(s) < 0)
+			quit(s);
 		return;
+	}
 	if (s->phase == SHIM_DRAINING) {
 		end_check(s);
 		return;
@@ -213,16 +232,28 @@ static void on_pong(const struct ttrpc_result *result, void *arg)
 	s->pings_missed = 0;
 }
 
+static void guest_hangs(struct shim *s)
+{
+	unsigned int seconds = SHIM_PING_MISSED_MAX * s->ping_interval_s;
+	char why[64];
+
+	snprintf(why, sizeof(why), "no sign of life for %u seconds", seconds);
+	if (s->phase == SHIM_SHUTTING_DOWN)
+		give_up(s, why);
+	else
+		end_guest_failed(s, "it hangs: %s", why);
+}
+
 static void on_ping_timer(struct loop_timer *timer)
 {
 	struct shim *s = container_of(timer, struct shim, ping_timer);
 
-	if (s->guest_gone || s->phase == SHIM_SHUTTING_DOWN)
+	if (s->guest_gone)
 		return;
-	if (s->ping_pending) {
+	/* Without its connection the agent cannot answer either; before, agent_is_gone() sees to that */
+	if (s->ping_pending || (!s->agent && s->phase == SHIM_SHUTTING_DOWN)) {
 		if (++s->pings_missed >= SHIM_PING_MISSED_MAX) {
-			end_guest_failed(s, "it hangs: no sign of life for %u seconds",
-					 SHIM_PING_MISSED_MAX * s->ping_interval_s);
+			guest_hangs(s);
 			return;
 		}
 	} else if (agent_ping(s, on_pong, s) == 0) {

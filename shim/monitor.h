@@ -30,11 +30,12 @@
 	60 /* until the agent listens; annotation SHIM_BOOT_TIMEOUT_KEY overrides */
 #define SHIM_BOOT_TIMEOUT_MAX_S 3600
 #define SHIM_BOOT_TIMEOUT_KEY "org.caisson.boot-timeout-seconds"
-#define SHIM_CREATE_TIMEOUT_MS 120000  /* Hello and Create together */
-#define SHIM_DRAIN_TIMEOUT_MS 10000    /* without a byte of output after the container's end */
-#define SHIM_SHUTDOWN_TIMEOUT_MS 10000 /* from Shutdown to the guest's end */
-#define SHIM_STOP_TIMEOUT_MS 5000      /* from STOP to killing the vmm */
-#define SHIM_PING_INTERVAL_S 10	       /* annotation SHIM_PING_INTERVAL_KEY overrides */
+#define SHIM_CREATE_TIMEOUT_MS 120000 /* Hello and Create together */
+#define SHIM_DRAIN_TIMEOUT_MS 10000   /* without a byte of output after the container's end */
+#define SHIM_SHUTDOWN_TIMEOUT_MS \
+	600000 /* from Shutdown to the guest's end, while it gives signs of life */
+#define SHIM_STOP_TIMEOUT_MS 5000 /* from STOP to killing the vmm */
+#define SHIM_PING_INTERVAL_S 10	  /* annotation SHIM_PING_INTERVAL_KEY overrides */
 #define SHIM_PING_INTERVAL_MAX_S 3600
 #define SHIM_PING_INTERVAL_KEY "org.caisson.heartbeat-seconds"
 #define SHIM_PING_MISSED_MAX 3	 /* unanswered intervals: the guest hangs */

@@ -83,6 +83,7 @@ static struct {
 		int fd;
 	} streams[FAKE_MAX];
 	struct fake_proc procs[FAKE_MAX];
+	struct loop_timer sync_timer;
 	const char *mode;
 	char special[32];
 } fake;
@@ -418,8 +419,19 @@ static void fake_shutdown(struct ttrpc_call *call, const uint8_t *payload, size_
 	(void)payload;
 	(void)len;
 	(void)arg;
-	if (!fake_is("stubborn"))
+	if (fake_is("slow-sync"))
+		(void)loop_timer_arm(fake.loop, &fake.sync_timer, 5000);
+	else if (fake_is("no-pong"))
+		for (;;)
+			pause();
+	else if (!fake_is("stubborn"))
 		fake_end(VMM_END_POWER_OFF, "");
+}
+
+static void fake_on_synced(struct loop_timer *timer)
+{
+	(void)timer;
+	fake_end(VMM_END_POWER_OFF, "");
 }
 
 #define FAKE_METHOD(name, function)     \
@@ -482,6 +494,7 @@ static void fake_main(int control, int console)
 	sigaddset(&mask, SIGCHLD);
 	fake.signals.on_signal = fake_on_child;
 	fake.control = (struct loop_source){.fd = control, .on_event = fake_on_control};
+	fake.sync_timer.on_expire = fake_on_synced;
 	if (!fake.loop || loop_signals_init(fake.loop, &fake.signals, &mask, NULL) < 0 ||
 	    loop_add(fake.loop, &fake.control, EPOLLIN, NULL) < 0)
 		_exit(1);
@@ -1603,10 +1616,10 @@ static void test_exec_tail(void **state)
 
 	(void)state;
 	/* Longer than silence would be believed: these bytes are owed */
-	standin_after(5, 4500, "tail\n", text, sizeof(text));
+	standin_after(5, 3000, "tail\n", text, sizeof(text));
 	assert_string_equal(text, "tail\n");
 	/* A grandchild holds the stream: what it writes much later belongs to nobody */
-	standin_after(0, 4500, "late\n", text, sizeof(text));
+	standin_after(0, 3000, "late\n", text, sizeof(text));
 	assert_string_equal(text, "");
 }
 
@@ -1867,6 +1880,55 @@ static void test_stubborn_guest(void **state)
 	stop_and_wait(f);
 }
 
+/* The log of the monitor while @fake shuts down; it must end with the container's own status */
+static char *shutdown_log(struct fixture *f, const char *fake_mode, uint64_t *took_ms)
+{
+	const struct container c = {.args = "[\"sh\",\"-c\",\"exit 5\"]",
+				    .fake = fake_mode,
+				    .annotations = "\"org.caisson.heartbeat-seconds\":\"1\""};
+	char path[] = "/tmp/monitor-log.XXXXXX", *text = NULL;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	log_set_fd(fd);
+	if (create(f, &c, -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	start_ok(f);
+	*took_ms = io_now_ms();
+	assert_int_equal(wait_monitor(f), 5);
+	*took_ms = io_now_ms() - *took_ms;
+	log_set_fd(-1);
+	close(fd);
+	assert_true(io_read_file(AT_FDCWD, path, 1 << 20, &text, NULL) >= 0);
+	unlink(path);
+	return text;
+}
+
+/* As long as it gives signs of life, a guest may take its time to write its files back: here, longer than one that is silent */
+static void test_slow_sync(void **state)
+{
+	cleanup_free char *text = NULL;
+	uint64_t took_ms;
+
+	skip_unless_root();
+	text = shutdown_log(*state, "slow-sync", &took_ms);
+	assert_true(took_ms >= 4500);
+	assert_null(strstr(text, "may be lost"));
+}
+
+static void test_hang_in_shutdown(void **state)
+{
+	cleanup_free char *text = NULL;
+	uint64_t took_ms;
+
+	skip_unless_root();
+	text = shutdown_log(*state, "no-pong", &took_ms);
+	assert_non_null(
+		strstr(text, "no sign of life for 3 seconds; it is killed, and what it had not yet "
+			     "written to its files may be lost"));
+	assert_true(took_ms >= 2000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1922,6 +1984,8 @@ int main(void)
 		TEST(test_stop_of_a_hanging_guest),
 		TEST(test_stop_of_a_stopped_monitor),
 		TEST(test_stubborn_guest),
+		TEST(test_slow_sync),
+		TEST(test_hang_in_shutdown),
 		TEST(test_leak_is_found),
 	};
 
