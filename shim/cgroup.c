@@ -8,8 +8,12 @@
  *
  * What was made must be removed even after a crash at any step, and what was not made must never be: so the file "cgroup" in
  * the state directory is written *before* the directories are made. Its first line is the hierarchy's path, the second the
- * cgroup's, the third how many of its last parts did not exist: those are removed by `delete`, the innermost after killing
- * what is left in it. A cgroup that existed is entered and left alone.
+ * cgroup's, the third how many of its last parts did not exist: those are removed by `delete`. A cgroup that existed is
+ * entered and left alone.
+ *
+ * What is left in the cgroup is killed only if it is certain that the cgroup is this container's alone: whoever makes the
+ * innermost one marks it with its state directory's number, in an extended attribute that only root can set, and whoever enters one
+ * that existed marks it as shared. (The monitor's own processes have died with its pid namespace; they only need to be waited for.)
  *
  * The path comes from config.json; it is cleaned before use, and cgroup2 has no symlinks.
  */
@@ -23,16 +27,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <sys/vfs.h>
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
+#include "lib/log.h"
 #include "shim/control.h"
 
 #define CGROUP_FILE "cgroup"
 #define CGROUP_ATTEMPTS 16
+#define MARK_OWNER "trusted.caisson.owner"
+#define MARK_SHARED "trusted.caisson.shared"
 #define CGROUP_DEPTH_MAX 32 /* cgroups below the container's */
 #define CGROUP_EMPTY_TIMEOUT_MS 10000
+#define CGROUP_SHARED_TIMEOUT_MS 2000 /* our own are dying; whoever is not is somebody else */
 
 /* ---- names ---- */
 
@@ -139,9 +148,50 @@ static unsigned int count_missing(int root_fd, const char *path)
 	return missing;
 }
 
-/* One pass over the parts: -ENOENT when another container's removal took a parent away meanwhile */
+/* What the owner of a cgroup writes on it: no two state directories that exist have the same */
+static size_t owner_mark(int state_fd, char *out, size_t size)
+{
+	struct stat st;
+
+	if (fstat(state_fd, &st) < 0)
+		return 0;
+	return (size_t)snprintf(out, size, "%llu:%llu", (unsigned long long)st.st_dev,
+				(unsigned long long)st.st_ino);
+}
+
+/* Is the cgroup @fd one that the container of @state_fd made and nobody else has entered? */
+static bool is_only_ours(int fd, int state_fd)
+{
+	char ours[64], found[64];
+	size_t n = owner_mark(state_fd, ours, sizeof(ours));
+
+	return n && fgetxattr(fd, MARK_OWNER, found, sizeof(found)) == (ssize_t)n &&
+	       !memcmp(ours, found, n) && fgetxattr(fd, MARK_SHARED, found, sizeof(found)) < 0;
+}
+
+/* Without the right to mark it there is no owner, and nothing is killed */
+static void mark(int root_fd, const char *path, int state_fd, bool made)
+{
+	cleanup_close int fd = openat(root_fd, path + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char owner[64];
+	size_t n = owner_mark(state_fd, owner, sizeof(owner));
+
+	if (fd < 0)
+		return;
+	/* EEXIST of a second attempt may be our own */
+	if (made)
+		(void)fsetxattr(fd, MARK_OWNER, owner, n, XATTR_CREATE);
+	else if (!is_only_ours(fd, state_fd))
+		(void)fsetxattr(fd, MARK_SHARED, "1", 1, 0);
+}
+
+/*
+ * One pass over the parts: -ENOENT when another container's removal took a parent away meanwhile; else whether the last one was
+ * made by this
+ */
 static int make_parts(int root_fd, const char *path)
 {
+	bool made = false;
 	char prefix[CGROUP_PATH_MAX];
 
 	snprintf(prefix, sizeof(prefix), "%s", path);
@@ -152,15 +202,16 @@ static int make_parts(int root_fd, const char *path)
 			*p = 0;
 		else if (!end)
 			continue;
-		if (mkdirat(root_fd, prefix + 1, 0755) < 0 && errno != EEXIST)
+		made = mkdirat(root_fd, prefix + 1, 0755) == 0;
+		if (!made && errno != EEXIST)
 			return -errno;
 		if (!*p)
 			*p = '/';
 	}
-	return 0;
+	return made;
 }
 
-static int enter(int root_fd, const char *path, struct err *err)
+static int enter(int root_fd, const char *path, int state_fd, struct err *err)
 {
 	char procs[CGROUP_PATH_MAX + 16];
 	int r = -ENOENT;
@@ -172,6 +223,8 @@ static int enter(int root_fd, const char *path, struct err *err)
 		r = path[1] ? make_parts(root_fd, path) : 0;
 		if (r < 0)
 			continue;
+		if (path[1])
+			mark(root_fd, path, state_fd, r > 0);
 		fd = openat(root_fd, procs, O_WRONLY | O_CLOEXEC);
 		r = fd < 0 ? -errno : io_write_full(fd, "0", 1);
 		if (r == -ENODEV)
@@ -204,7 +257,7 @@ int cgroup_enter(const char *configured, const char *id, int state_fd, struct er
 	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
 	if (r < 0)
 		return r;
-	return enter(root_fd, path, err);
+	return enter(root_fd, path, state_fd, err);
 }
 
 /* ---- removing ---- */
@@ -221,12 +274,24 @@ static bool is_populated(int events_fd)
 	return strstr(text, "populated 1");
 }
 
-/* Kill what is in the cgroup and wait until it is empty: the kernel marks cgroup.events as changed */
-static int empty(int root_fd, const char *path, struct err *err)
+static int kill_all(int fd, const char *path, struct err *err)
 {
-	uint64_t now = io_now_ms(), deadline = now + CGROUP_EMPTY_TIMEOUT_MS;
+	cleanup_close int kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	int r = kill_fd < 0 ? -errno : io_write_full(kill_fd, "1", 1);
+
+	return r < 0 ? err_sys(err, -r, "cgroup '/%s': killing what is left in it", path) : 0;
+}
+
+/*
+ * Kill what is in the cgroup, if it is only ours, and wait until it is empty: the kernel marks cgroup.events as changed.
+ * Return: 0, -errno, or 1 when others are in it
+ */
+static int empty(int root_fd, const char *path, int state_fd, struct err *err)
+{
+	uint64_t now = io_now_ms(), deadline;
 	cleanup_close int fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_close int events_fd = -1, kill_fd = -1;
+	cleanup_close int events_fd = -1;
+	bool ours;
 	int r;
 
 	if (fd < 0)
@@ -234,15 +299,18 @@ static int empty(int root_fd, const char *path, struct err *err)
 	events_fd = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (events_fd < 0 || !is_populated(events_fd))
 		return 0;
-	kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	r = kill_fd < 0 ? -errno : io_write_full(kill_fd, "1", 1);
+	ours = is_only_ours(fd, state_fd);
+	deadline = now + (ours ? CGROUP_EMPTY_TIMEOUT_MS : CGROUP_SHARED_TIMEOUT_MS);
+	r = ours ? kill_all(fd, path, err) : 0;
 	if (r < 0)
-		return err_sys(err, -r, "cgroup '/%s': killing what is left in it", path);
+		return r;
 	for (; is_populated(events_fd) && now < deadline; now = io_now_ms()) {
 		struct pollfd change = {.fd = events_fd, .events = POLLPRI};
 
 		(void)poll(&change, 1, (int)(deadline - now));
 	}
+	if (is_populated(events_fd) && !ours)
+		return 1;
 	if (is_populated(events_fd))
 		return err_set(err, EBUSY, "cgroup '/%s': processes in it do not end", path);
 	return 0;
@@ -323,9 +391,13 @@ int monitor_cgroup_remove(int state_fd, struct err *err)
 	if (root_fd < 0)
 		return err_sys(err, errno, "%s", root);
 	if (made) {
-		r = empty(root_fd, path + 1, err);
+		r = empty(root_fd, path + 1, state_fd, err);
 		if (r < 0)
 			return r;
+		if (r > 0) {
+			log_info("Others are in the cgroup '%s', leaving it", path);
+			made = 0;
+		}
 		r = remove_parts(root_fd, path + 1, made, err);
 		if (r < 0)
 			return r;

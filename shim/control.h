@@ -63,7 +63,7 @@ struct monitor {
 int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct err *err);
 
 /**
- * monitor_cgroup_remove() - Remove the host cgroup that the monitor made, after killing what is left in it; for `delete`
+ * monitor_cgroup_remove() - Remove the host cgroup that the monitor made, with what is left in it if nobody else uses it; for `delete`
  * Call it when the monitor has ended. Return: 0, also when there is none; or -errno with @err.
  */
 int monitor_cgroup_remove(int state_fd, struct err *err);
