@@ -40,6 +40,8 @@
 #define SHIM_PING_INTERVAL_KEY "org.caisson.heartbeat-seconds"
 #define SHIM_PING_MISSED_MAX 3	 /* unanswered intervals: the guest hangs */
 #define SHIM_CLIENTS_MAX 192	 /* connections to the control socket; below TTRPC_CALLS_MAX */
+#define SHIM_CLIENT_IDLE_MS 5000 /* for a client's first request */
+#define SHIM_LISTEN_AGAIN_MS 1000
 #define SHIM_EXIT_GUEST_DIED 255 /* the guest died, not the container's process */
 #define SHIM_EXIT_KILLED 137
 
@@ -96,6 +98,8 @@ struct shim {
 	struct loop_source listener; /* control socket; .fd owned */
 	struct client *clients;
 	unsigned int nclients, exec_counter;
+	struct loop_timer server_timer; /* idle clients, and the listener's pause */
+	bool listener_paused;		/* there was no descriptor for a connection */
 
 	struct vmm vmm;
 	struct loop_source vmm_source;

@@ -12,7 +12,9 @@
  * stands for it. The output of an exec goes to the stand-in over its own streams and never through here, so no client
  * can hold up another; a client whose reply does not fit into its socket is dropped.
  *
- * The peer must be root or this process's own user. At most SHIM_CLIENTS_MAX connections; more are told so and closed.
+ * The peer must be root or this process's own user. At most SHIM_CLIENTS_MAX connections; more are told so and closed, and so is
+ * who says nothing for SHIM_CLIENT_IDLE_MS. Without a descriptor left for a connection the listener, which would be ready for
+ * ever, is not looked at until one has been closed, or for SHIM_LISTEN_AGAIN_MS. One timer serves both.
  */
 #include "shim/monitor.h"
 
@@ -42,6 +44,7 @@ struct client {
 	struct shim *shim;
 	struct client *next, *prev;
 	enum client_state state;
+	uint64_t since_ms;  /* when it came */
 	unsigned int calls; /* under way with this client as argument: it must stay */
 	bool is_exec;
 	bool exec_running,
@@ -58,8 +61,22 @@ struct handler {
 
 /* ---- clients ---- */
 
+static void arm_timer(struct shim *s)
+{
+	(void)loop_timer_arm(s->loop, &s->server_timer, SHIM_LISTEN_AGAIN_MS);
+}
+
+static void listen_again(struct shim *s)
+{
+	if (s->listener_paused)
+		loop_mod(&s->listener, EPOLLIN);
+	s->listener_paused = false;
+}
+
 static void client_free(struct client *c)
 {
+	struct shim *s = c->shim;
+
 	if (c->prev)
 		c->prev->next = c->next;
 	else
@@ -72,6 +89,7 @@ static void client_free(struct client *c)
 	for (int i = 0; i < 3; i++)
 		close_fd(&c->streams[i]);
 	free(c);
+	listen_again(s);
 }
 
 /* Close the connection; the struct goes with the last call that knows it */
@@ -434,6 +452,7 @@ static void client_new(struct shim *s, int fd)
 		return;
 	}
 	*c = (struct client){.shim = s, .next = s->clients, .streams = {-1, -1, -1}};
+	c->since_ms = io_now_ms();
 	c->source = (struct loop_source){.fd = fd, .on_event = on_client};
 	if (s->clients)
 		s->clients->prev = c;
@@ -445,6 +464,29 @@ static void client_new(struct shim *s, int fd)
 		client_refuse(c, ENOBUFS, "more than %d requests at once", SHIM_CLIENTS_MAX);
 	else if (loop_add(s->loop, &c->source, EPOLLIN, NULL) < 0)
 		client_close(c);
+	else
+		arm_timer(s);
+}
+
+static void on_server_timer(struct loop_timer *timer)
+{
+	struct shim *s = container_of(timer, struct shim, server_timer);
+	uint64_t now = io_now_ms();
+	bool again = false;
+
+	listen_again(s);
+	for (struct client *c = s->clients, *next; c; c = next) {
+		next = c->next;
+		if (c->state != CLIENT_NEW || c->source.fd < 0)
+			continue;
+		if (now - c->since_ms >= SHIM_CLIENT_IDLE_MS)
+			client_refuse(c, ETIMEDOUT, "no request came within %d seconds",
+				      SHIM_CLIENT_IDLE_MS / 1000);
+		else
+			again = true;
+	}
+	if (again)
+		arm_timer(s);
 }
 
 static void on_listener(struct loop_source *source, uint32_t events)
@@ -453,10 +495,14 @@ static void on_listener(struct loop_source *source, uint32_t events)
 	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd >= 0)
+	if (fd >= 0) {
 		client_new(s, fd);
-	else if (errno == EMFILE || errno == ENFILE)
-		log_debug("Control: no descriptor left for a new connection");
+	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		log_debug("Control: no room for a new connection: %s", err_reason(errno));
+		s->listener_paused = true;
+		loop_mod(source, 0);
+		arm_timer(s);
+	}
 }
 
 int server_open(struct shim *s, struct err *err)
@@ -479,8 +525,15 @@ int server_open(struct shim *s, struct err *err)
 
 int server_start(struct shim *s, struct err *err)
 {
+	int r;
+
 	if (listen(s->listener.fd, SOMAXCONN) < 0)
 		return err_sys(err, errno, "the control socket");
+	/* Now, since it takes a descriptor that may not be left later */
+	s->server_timer.on_expire = on_server_timer;
+	r = loop_timer_arm(s->loop, &s->server_timer, SHIM_LISTEN_AGAIN_MS);
+	if (r < 0)
+		return err_sys(err, -r, "the control socket");
 	return loop_add(s->loop, &s->listener, EPOLLIN, err);
 }
 
@@ -496,6 +549,7 @@ void server_release(struct shim *s)
 {
 	while (s->clients)
 		client_free(s->clients);
+	loop_timer_release(&s->server_timer);
 	if (s->listener.fd >= 0) {
 		(void)unlinkat(s->state_fd, CONTROL_SOCKET_NAME, 0);
 		loop_del(&s->listener);

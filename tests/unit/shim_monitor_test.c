@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -1868,6 +1869,65 @@ static void test_leak_is_found(void **state)
 		assert_int_equal(status, 0);
 }
 
+static void test_idle_client(void **state)
+{
+	struct fixture *f = *state;
+	struct control_reply reply = {0};
+	int fd;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	fd = raw_connect(f);
+	assert_int_equal(recv(fd, &reply, sizeof(reply), 0), sizeof(reply));
+	assert_int_equal(reply.code, -ETIMEDOUT);
+	assert_string_equal(reply.text, "no request came within 5 seconds");
+	close(fd);
+	stop_and_wait(f);
+}
+
+static unsigned long cpu_ticks(pid_t pid)
+{
+	unsigned long user = 0, system = 0;
+	char path[64], *text = NULL, *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	assert_true(io_read_file(AT_FDCWD, path, 4096, &text, NULL) > 0);
+	p = strrchr(text, ')');
+	assert_int_equal(sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+				&system),
+			 2);
+	free(text);
+	return user + system;
+}
+
+/* Connections that cannot be accepted are no reason to turn the loop without a pause, and are served later */
+static void test_no_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, none = {4, 4};
+	struct control_request request;
+	struct control_reply reply;
+	unsigned long before;
+	int fd;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	assert_int_equal(prlimit(f->monitor.pid, RLIMIT_NOFILE, NULL, &old), 0);
+	none.rlim_max = old.rlim_max;
+	assert_int_equal(prlimit(f->monitor.pid, RLIMIT_NOFILE, &none, NULL), 0);
+	fd = raw_connect(f);
+	control_request_init(&request, CONTROL_PING);
+	assert_int_equal(send(fd, &request, sizeof(request), MSG_NOSIGNAL), sizeof(request));
+	before = cpu_ticks(f->monitor.pid);
+	(void)poll(NULL, 0, 2000);
+	assert_true(cpu_ticks(f->monitor.pid) - before < (unsigned long)sysconf(_SC_CLK_TCK) / 5);
+	assert_int_equal(prlimit(f->monitor.pid, RLIMIT_NOFILE, &old, NULL), 0);
+	assert_int_equal(recv(fd, &reply, sizeof(reply), 0), sizeof(reply));
+	assert_int_equal(reply.code, 0);
+	close(fd);
+	stop_and_wait(f);
+}
+
 /* A guest that does not end when asked is killed in the end */
 static void test_stubborn_guest(void **state)
 {
@@ -1983,6 +2043,8 @@ int main(void)
 		TEST(test_control_is_full),
 		TEST(test_stop_of_a_hanging_guest),
 		TEST(test_stop_of_a_stopped_monitor),
+		TEST(test_idle_client),
+		TEST(test_no_descriptors),
 		TEST(test_stubborn_guest),
 		TEST(test_slow_sync),
 		TEST(test_hang_in_shutdown),
