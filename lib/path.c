@@ -26,7 +26,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 
 #include "lib/cleanup.h"
@@ -367,4 +369,34 @@ int path_remove_tree(int dirfd, const char *name, struct err *err)
 	if (r < 0)
 		return err_sys(err, -r, "cannot remove '%s'", name);
 	return 0;
+}
+
+bool path_is_kernel_interface(int fd)
+{
+	static const unsigned int magic[] = {
+		PROC_SUPER_MAGIC,
+		SYSFS_MAGIC,
+		CGROUP_SUPER_MAGIC,
+		CGROUP2_SUPER_MAGIC,
+		DEBUGFS_MAGIC,
+		TRACEFS_MAGIC,
+		SECURITYFS_MAGIC,
+		BPF_FS_MAGIC,
+		PSTOREFS_MAGIC,
+		SELINUX_MAGIC,
+		SMACK_MAGIC,
+		EFIVARFS_MAGIC,
+		BINFMTFS_MAGIC,
+		RDTGROUP_SUPER_MAGIC,
+		0x62656570 /* configfs */,
+		0x65735543 /* fusectl */,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(magic); i++)
+		if ((unsigned int)fs.f_type == magic[i])
+			return true;
+	return false;
 }

@@ -30,4 +30,10 @@ int path_make_beneath(int dirfd, const char *path, bool is_dir, mode_t mode, str
 /** path_remove_tree() - Remove @name below @dirfd with everything in it, without following symlinks or crossing mounts */
 int path_remove_tree(int dirfd, const char *name, struct err *err);
 
+/**
+ * path_is_kernel_interface() - Does @fd (O_PATH is enough) lie in a file system that is the kernel's own face: proc, sysfs,
+ * cgroup, debugfs and their like? Their files act on the kernel or on processes, not on data.
+ */
+bool path_is_kernel_interface(int fd);
+
 #endif

@@ -19,8 +19,11 @@
  *
  * Sources: directories and regular files; sockets and fifos (their nodes can be seen, what is behind them stays on the
  * host); the memory devices every system has (null, zero, full, random, urandom, tty), for which the guest's kernel serves
- * its own. Every other device is refused: its node would mean something else in the guest. /proc and /sys of the host may
- * be named like any directory; they then show the host's.
+ * its own. Every other device is refused: its node would mean something else in the guest.
+ *
+ * Interfaces of the host's kernel (proc, sysfs, cgroup and their like) are never exported: their files name processes of the host, the
+ * vmm itself among them, or change the host. /proc and /sys and what lies below them, but for processes, are the guest's own instead; any
+ * other is refused. One below an exported folder is closed by the file server (kvm/fuse/node.c).
  */
 #include "shim/exports.h"
 
@@ -33,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "lib/log.h"
 #include "lib/path.h"
 
 #define EXPORT_FIELD_MAX 64
@@ -179,6 +183,34 @@ static bool has_mount_points(const struct oci_config *config, int root_fd)
 	return true;
 }
 
+/* Has the guest such a place, which means the same there? Not with ".." in it, and not what belongs to a process */
+static bool guest_has(const char *path)
+{
+	bool proc = !strncmp(path, "/proc", 5) && (!path[5] || path[5] == '/');
+	bool sys = !strncmp(path, "/sys", 4) && (!path[4] || path[4] == '/');
+	const char *below;
+
+	if ((!proc && !sys) || strstr(path, "/.."))
+		return false;
+	if (sys)
+		return true;
+	below = path + 5 + strspn(path + 5, "/");
+	return !(strspn(below, "0123456789") || !strncmp(below, "self", 4) ||
+		 !strncmp(below, "thread-self", 11));
+}
+
+static int kernel_interface(const struct source *source, struct err *err)
+{
+	if (!guest_has(source->path))
+		return err_set(err, EINVAL,
+			       "config.json: %s '%s': an interface of the host's kernel cannot be "
+			       "bind-mounted into a guest",
+			       source->field, source->path);
+	log_info("config.json: %s '%s': the guest has its own, which is mounted instead",
+		 source->field, source->path);
+	return 0;
+}
+
 static int root_fill(const struct oci_config *config, const struct source *source,
 		     struct exports *out, struct err *err)
 {
@@ -187,6 +219,11 @@ static int root_fill(const struct oci_config *config, const struct source *sourc
 	if (!S_ISDIR(source->stx.stx_mode))
 		return err_set(err, EINVAL, "config.json: root.path '%s': it is not a folder",
 			       source->path);
+	if (path_is_kernel_interface(source->fd))
+		return err_set(
+			err, EINVAL,
+			"config.json: root.path '%s': it is an interface of the host's kernel",
+			source->path);
 	out->root_view_fd = source_clone(source, true, false, MS_SLAVE, err);
 	if (out->root_view_fd < 0)
 		return out->root_view_fd;
@@ -269,7 +306,9 @@ static int bind_open(const struct oci_config *config, size_t index, int bundle_f
 	if (!source.path || !source.path[0])
 		return err_set(err, EINVAL, "config.json: %s: a bind mount needs one", field);
 	r = source_open(bundle_fd, &source, err);
-	if (r == 0)
+	if (r == 0 && path_is_kernel_interface(source.fd))
+		r = kernel_interface(&source, err);
+	else if (r == 0)
 		r = bind_fill(config, index, &source, out, keys, err);
 	source_close(&source);
 	return r;

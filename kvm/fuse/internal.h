@@ -191,7 +191,7 @@ int node_fd(struct fuse_server *server, struct node *node);
  * node_intern() - The node for what @stx describes, made if it is new; in use and with one lookup counted
  * @parent:	Directory it was found in (in use), or NULL for a file without a name
  * @fd:		Its O_PATH descriptor, owned from now on, also on failure; -1: opened when needed
- * Return: 0 or -ENOMEM, -ENFILE
+ * Return: 0 or -ENOMEM, -ENFILE; -EACCES for a mount of the host kernel's own interfaces, and for any mount without a descriptor
  */
 int node_intern(struct fuse_server *server, struct root *root, struct node *parent,
 		const char *name, const struct statx *stx, int fd, struct node **out);

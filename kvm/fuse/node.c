@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "kvm/fuse/internal.h"
+#include "lib/path.h"
 
 #define TABLE_FIRST 1024u /* buckets; doubles as nodes come */
 #define DEPTH_MAX 4096u	  /* closed directories above one another */
@@ -440,6 +441,16 @@ int node_intern(struct fuse_server *server, struct root *root, struct node *pare
 	if (name && !copy) {
 		close_fd(&victim);
 		return -ENOMEM;
+	}
+	/*
+	 * The files of the host's proc name processes, us among them, and those of others act on the host: no guest gets there. Without
+	 * a descriptor (READDIRPLUS) nobody knows, and a LOOKUP has to follow.
+	 */
+	if (parent && key.mnt_id != parent->key.mnt_id &&
+	    (fd < 0 || path_is_kernel_interface(fd))) {
+		close_fd(&victim);
+		free(copy);
+		return -EACCES;
 	}
 	pthread_mutex_lock(&server->mutex);
 	node = root->removed ? NULL : find_key(server, &key);

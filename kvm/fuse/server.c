@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "kvm/fuse/internal.h"
+#include "lib/path.h"
 
 #define ARGS_ON_STACK 4672u /* a name and a symlink's target, or a rename's two names, and more */
 #define OP_CONN (1u << 0)   /* about the connection: no node */
@@ -480,6 +481,8 @@ int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, ui
 	if (!S_ISDIR(stx.stx_mode) && !S_ISREG(stx.stx_mode))
 		return err_set(err, EINVAL, "export %u is neither a directory nor a regular file",
 			       id);
+	if (path_is_kernel_interface(fd))
+		return err_set(err, EACCES, "export %u is an interface of the host's kernel", id);
 	root = calloc(1, sizeof(*root));
 	if (!root)
 		return err_sys(err, ENOMEM, "export %u", id);

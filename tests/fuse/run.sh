@@ -18,7 +18,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:exitcode=99} UBSAN_OPTIONS=${
 export SLOW=${SLOW:-5}
 # Not /tmp, which may be a tmpfs: the kept trees are compared on a file system that knows all attributes
 WORK=$(mktemp -d "$PWD/build/fuse.XXXXXX") || exit 2
-trap 'umount -l "$WORK/mnt" "$WORK/dir" 2> /dev/null; rm -rf "$WORK"' EXIT
+trap 'umount -l "$WORK/mnt" "$WORK/dir/in/proc" "$WORK/dir" 2> /dev/null; rm -rf "$WORK"' EXIT
 
 mounted() { # NODE_MAX FLAGS PROGRAM [ARGUMENT...]
 	local node_max=$1 flags=$2
@@ -71,6 +71,21 @@ copied_up() {
 	fi
 }
 
+# The host's proc below an export: seen, and closed
+closed_proc() {
+	echo "# suite closed-proc"
+	echo 1..1
+	mkdir -p "$WORK/dir/in/proc"
+	mount --bind /proc "$WORK/dir/in/proc"
+	# shellcheck disable=SC2016
+	if mounted 4096 '' sh -c 'ls "$1" && ! cat "$1/proc/uptime" && cat "$1/proc/uptime" 2>&1 | grep -q "Permission denied"' sh "$WORK/mnt/0/in"; then
+		echo "ok 1 - the host's proc below an export is closed"
+	else
+		echo "not ok 1 - the host's proc below an export is closed"
+	fi
+	umount "$WORK/dir/in/proc"
+}
+
 mkdir "$WORK/mnt"
 if ! reason=$(usable); then
 	echo "ok 1 - fuse # SKIP host: $reason"
@@ -80,3 +95,4 @@ fi
 tree few-nodes 64 :coherent "$@"
 tree many-nodes 4096 '' "$@"
 copied_up
+closed_proc

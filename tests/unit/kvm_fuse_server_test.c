@@ -260,9 +260,10 @@ static void test_roots(void **state)
 
 	assert_int_equal(fuse_server_add_root(w->server, 0, fd, 0, &err), -EEXIST);
 	assert_int_equal(fuse_server_add_root(w->server, 256, fd, 0, &err), -EINVAL);
-	assert_int_equal(fuse_server_add_root(w->server, 7, w->proc_fd, 0, NULL),
-			 0); /* any directory */
-	w->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY);
+	assert_int_equal(fuse_server_add_root(w->server, 7, w->proc_fd, 0, NULL), -EACCES);
+	assert_int_equal(
+		fuse_server_add_root(w->server, 7, open("/dev", O_PATH | O_DIRECTORY), 0, NULL),
+		0); /* any directory of files */
 	assert_int_equal(fuse_server_remove_root(w->server, 7, NULL), 0);
 	assert_int_equal(fuse_server_add_root(w->server, 9, fd, 0, &err), 0);
 	assert_int_equal(lookup(w, NODEID_TOP, "9", &root), 0);

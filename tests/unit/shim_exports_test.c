@@ -190,6 +190,26 @@ static void test_refused(void **state)
 		"a device of the host cannot be bind-mounted");
 }
 
+/* Of the kernel's interfaces the guest has its own, or there is none */
+static void test_kernel_interfaces(void **state)
+{
+	struct fixture *f = *state;
+
+	open_ok(f, ROOT,
+		BIND("/p", "/proc", "\"rbind\"") "," BIND("/s", "/sys", "\"rbind\"") "," BIND(
+			"/c", "/proc/cpuinfo", "\"bind\""));
+	assert_int_equal(f->exports.n, 1);
+	assert_int_equal(f->exports.nbinds, 0);
+	exports_release(&f->exports);
+	oci_config_free(f->config);
+	f->config = NULL;
+	refused(f, ROOT, BIND("/p", "/proc/self", "\"bind\""), "an interface of the host's kernel");
+	refused(f, ROOT, BIND("/p", "/proc/1", "\"bind\""), "an interface of the host's kernel");
+	refused(f, ROOT, BIND("/p", "/sys/../proc/1/ns", "\"bind\""),
+		"an interface of the host's kernel");
+	refused(f, "{\"path\":\"/proc\"}", "", "root.path '/proc': it is an interface");
+}
+
 static void test_special_files(void **state)
 {
 	struct fixture *f = *state;
@@ -267,10 +287,15 @@ static void test_too_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_shared),	   TEST(test_no_way_out),
-		TEST(test_root_read_only), TEST(test_root_must_be_prepared),
-		TEST(test_refused),	   TEST(test_special_files),
-		TEST(test_swapped_source), TEST(test_too_many),
+		TEST(test_shared),
+		TEST(test_no_way_out),
+		TEST(test_root_read_only),
+		TEST(test_root_must_be_prepared),
+		TEST(test_refused),
+		TEST(test_special_files),
+		TEST(test_kernel_interfaces),
+		TEST(test_swapped_source),
+		TEST(test_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,7 @@ filetree_in() { # ROOT [OPTION…]
 	[[ $(< "$WORK/out") == $'two-longer\nappended' ]]
 }
 
-@test "files: one volume mounted twice, once read-only, and two file systems with equal inode numbers" {
+@test "files: a volume mounted twice, once read-only, two file systems with equal inode numbers, the guest's own /proc" {
 	bundle
 	ext4 "$WORK/d1" 32M
 	ext4 "$WORK/d2" 32M
@@ -115,12 +115,14 @@ filetree_in() { # ROOT [OPTION…]
 		{destination: "/a", type: "bind", source: $d1, options: ["rbind", "rw"]},
 		{destination: "/b", type: "bind", source: $d1, options: ["rbind", "rw"]},
 		{destination: "/r", type: "bind", source: $d1, options: ["rbind", "ro"]},
-		{destination: "/c", type: "bind", source: $d2, options: ["rbind", "rw"]}]' --arg d1 "$WORK/d1" --arg d2 "$WORK/d2"
+		{destination: "/c", type: "bind", source: $d2, options: ["rbind", "rw"]},
+		{destination: "/p", type: "bind", source: "/proc", options: ["rbind", "rw"]}]' --arg d1 "$WORK/d1" --arg d2 "$WORK/d2"
 	sh_args 'echo x >> /a/f; cat /b/f; cat /c/f; touch /r/new; echo "ro $?"
 		[ "$(stat -c %d:%i /a/f)" != "$(stat -c %d:%i /c/f)" ] && echo distinct
-		[ "$(stat -c %d:%i /a/f)" = "$(stat -c %d:%i /b/f)" ] && echo same; cat /r/f'
+		[ "$(stat -c %d:%i /a/f)" = "$(stat -c %d:%i /b/f)" ] && echo same; cat /r/f
+		[ "$(cat /p/cmdline)" = "$(cat /proc/cmdline)" ] && echo "own proc"'
 	run -0 --separate-stderr runtime run c1
-	[[ $output == $'first\nx\nsecond\nro 1\ndistinct\nsame\nfirst\nx' ]]
+	[[ $output == $'first\nx\nsecond\nro 1\ndistinct\nsame\nfirst\nx\nown proc' ]]
 	[[ $(< "$WORK/d1/f") == $'first\nx' && ! -e $WORK/d1/new ]]
 }
 
