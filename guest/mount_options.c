@@ -189,6 +189,8 @@ int mount_options_parse(const struct oci_strings *options, struct mount_options 
 		unsigned long propagation = mount_propagation_parse(word);
 		int r;
 
+		if (found && found->flag == MS_NODEV)
+			out->dev = found->clear;
 		if (found && found->clear) {
 			out->flags &= ~found->flag;
 		} else if (found) {

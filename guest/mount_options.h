@@ -24,6 +24,7 @@ struct mount_options {
 	unsigned long propagation
 		[MOUNT_PROPAGATIONS_MAX]; /* MS_SHARED …, perhaps with MS_REC, in order */
 	unsigned int npropagation;
+	bool dev;		       /* "dev" was asked for by word, and no "nodev" after it */
 	bool copy_up;		       /* tmpcopyup: a tmpfs begins with what it covers */
 	char data[MOUNT_DATA_MAX + 1]; /* joined by commas */
 };

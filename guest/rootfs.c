@@ -179,8 +179,18 @@ static int mount_bind(struct rootfs *rootfs, size_t i, const struct mount_option
 		      struct err *err)
 {
 	int tree = rootfs->sources[i];
-	int r = set_attrs(tree, options->attr_set, options->attr_clear, false, err);
+	bool exported = rootfs->args->mount_exports[i] >= 0;
+	int r = 0;
 
+	/*
+	 * A device node in an export is a file with an attribute that any user of the host who owns the file can write: without "dev"
+	 * by word it is no device (docs/threat-model.md)
+	 */
+	if (exported && !options->dev && fd_is_dir(tree))
+		r = set_attrs(tree, MOUNT_ATTR_NODEV, 0, true, err);
+	if (r < 0)
+		return r;
+	r = set_attrs(tree, options->attr_set, options->attr_clear, false, err);
 	if (r < 0)
 		return r;
 	r = set_attrs(tree, options->rec_set, options->rec_clear, true, err);

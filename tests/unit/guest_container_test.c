@@ -4,6 +4,8 @@
  *
  * LDFLAGS: -Wl,--wrap=sync
  */
+#include <sys/sysmacros.h>
+
 #include "tests/unit/agent_machine.c"
 
 /* For a message: what a summary shows of a failure is its first line. Good for two texts at a time */
@@ -115,13 +117,24 @@ static void test_binds(void **state)
 		.mounts = BIND("/vol", "\"rbind\",\"rprivate\"") BIND("/etc/one", "\"bind\",\"ro\"")
 			BIND("/escape/ro", "\"rbind\",\"ro\",\"nosuid\",\"noexec\"")};
 
+	char path[256];
+
 	(void)state;
 	expect("cat /vol/data /etc/one; echo more > /vol/more; cat /escape/ro/more; touch "
 	       "/escape/ro/x /etc/one 2>&1; "
-	       "grep -c ' /outside/ro ro,nosuid,noexec,' /proc/self/mountinfo",
+	       "grep -c ' /outside/ro ro,nosuid,nodev,noexec,' /proc/self/mountinfo",
 	       &spec,
 	       "volume\nsingle file\nmore\ntouch: /escape/ro/x: Read-only file system\ntouch: "
 	       "/etc/one: Read-only file system\n1\n");
+	/* A host user who owns a file of a volume can make a device of it: not here, unless asked for */
+	spec.mounts = BIND("/vol", "\"rbind\"") BIND("/etc/one", "\"bind\"")
+		BIND("/dev-vol", "\"rbind\",\"nodev\",\"dev\"");
+	path_in(path, "roots/1/null");
+	assert_int_equal(mknod(path, S_IFCHR | 0666, makedev(1, 3)), 0);
+	expect("echo x > /vol/null || echo none; echo x > /dev-vol/null && echo device", &spec,
+	       "none\ndevice\nsh: can't create /vol/null: Permission denied\n");
+	assert_int_equal(unlink(path), 0);
+	spec.mounts = NULL;
 	/* The symlink in the image led to the image's own /outside */
 	assert_int_equal(access("/outside", F_OK), -1);
 	spec.mounts = ",{\"destination\":\"/x\",\"type\":\"Bind\",\"source\":\"/"

@@ -120,9 +120,9 @@ filetree_in() { # ROOT [OPTION…]
 	sh_args 'echo x >> /a/f; cat /b/f; cat /c/f; touch /r/new; echo "ro $?"
 		[ "$(stat -c %d:%i /a/f)" != "$(stat -c %d:%i /c/f)" ] && echo distinct
 		[ "$(stat -c %d:%i /a/f)" = "$(stat -c %d:%i /b/f)" ] && echo same; cat /r/f
-		[ "$(cat /p/cmdline)" = "$(cat /proc/cmdline)" ] && echo "own proc"'
+		[ "$(cat /p/cmdline)" = "$(cat /proc/cmdline)" ] && echo "of the guest"'
 	run -0 --separate-stderr runtime run c1
-	[[ $output == $'first\nx\nsecond\nro 1\ndistinct\nsame\nfirst\nx\nown proc' ]]
+	[[ $output == $'first\nx\nsecond\nro 1\ndistinct\nsame\nfirst\nx\nof the guest' ]]
 	[[ $(< "$WORK/d1/f") == $'first\nx' && ! -e $WORK/d1/new ]]
 }
 
