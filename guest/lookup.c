@@ -111,6 +111,9 @@ static int search(const struct oci_process *process, const char *name, char *out
 
 	if (!path)
 		path = DEFAULT_PATH;
+	/* An empty list, not a list of one empty element, which would be the working directory */
+	if (!*path)
+		return -ENOENT;
 	for (;;) {
 		size_t len = strcspn(path, ":");
 		int n = len ? snprintf(out, PATH_MAX, "%.*s%s%s", (int)len, path,

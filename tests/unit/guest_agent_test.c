@@ -197,6 +197,8 @@ static void test_lookup(void **state)
 		{"\"\"", NULL, "exec: \"\": executable file not found in $PATH", TTRPC_NOT_FOUND},
 		{"\"noexec\"", NULL, "exec: \"noexec\": executable file not found in $PATH",
 		 TTRPC_NOT_FOUND},
+		{"\"true\"", ",\"env\":[\"PATH=\"],\"cwd\":\"/bin\"",
+		 "exec: \"true\": executable file not found in $PATH", TTRPC_NOT_FOUND},
 		{"\"/x/y\"", NULL, "exec: \"/x/y\": stat /x/y: no such file or directory",
 		 TTRPC_NOT_FOUND},
 		{"\"./foo\"", NULL, "exec: \"./foo\": stat ./foo: no such file or directory",
