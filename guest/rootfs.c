@@ -311,6 +311,13 @@ static int mask_dir(struct rootfs *rootfs, struct err *err)
 	return tree < 0 ? err_sys(err, errno, "cannot copy the mask") : tree;
 }
 
+static int mask_file(struct err *err)
+{
+	int tree = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	return tree < 0 ? err_sys(err, errno, "cannot copy the mask") : tree;
+}
+
 /* Open a path that may be missing: that is as good as hidden. Return: descriptor, 0 when missing, -errno */
 static int open_to_hide(struct rootfs *rootfs, const char *path, struct err *err)
 {
@@ -326,11 +333,8 @@ static int mask(struct rootfs *rootfs, const char *path, struct err *err)
 
 	if (target <= 0)
 		return target;
-	tree = fd_is_dir(target)
-		       ? mask_dir(rootfs, err)
-		       : open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	r = tree < 0 ? err_sys(err, errno, "cannot copy the mask")
-		     : attach(tree, target, path, err);
+	tree = fd_is_dir(target) ? mask_dir(rootfs, err) : mask_file(err);
+	r = tree < 0 ? tree : attach(tree, target, path, err);
 	(void)close(target);
 	return r;
 }
