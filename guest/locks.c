@@ -27,6 +27,7 @@
 #include "lib/cleanup.h"
 
 #define CONTROL_NAME ".caisson-locks"
+#define NOTHING_PAUSE_US 200000
 #define WAITERS_MAX 512 /* as many as the server has */
 
 struct waiter { /* struct control_waiter of the server */
@@ -68,6 +69,8 @@ int locks_round(int control, int proc)
 
 	if (len < 0)
 		return -errno;
+	if (len == 0)
+		return -ENODATA;
 	n = (size_t)len / sizeof(waiters[0]);
 	for (size_t i = 0; i < n; i++) {
 		/* pid 0: of a pid namespace that is not below ours; nobody can tell */
@@ -84,9 +87,12 @@ static void *locks_main(void *arg)
 	int r;
 
 	(void)arg;
-	do
+	do {
 		r = locks_round(locks.control, locks.proc);
-	while (r == 0 || r == -EINTR);
+		/* The server answers when somebody waits; one that answers without must not keep us busy */
+		if (r == -ENODATA)
+			(void)usleep(NOTHING_PAUSE_US);
+	} while (r == 0 || r == -EINTR || r == -ENODATA);
 	close_fd(&locks.control);
 	close_fd(&locks.proc);
 	return NULL;

@@ -18,7 +18,7 @@
  */
 int locks_start(int top, int proc, struct err *err);
 
-/** locks_round() - One turn of that thread, for tests: waits for a report and cancels; Return: 0, or -errno of the read */
+/** locks_round() - One turn of that thread, for tests: waits for a report and cancels; Return: 0, -ENODATA when nobody was reported, or -errno */
 int locks_round(int control, int proc);
 
 #endif
