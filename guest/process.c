@@ -221,8 +221,11 @@ static pid_t clone_child(const struct process_launch *launch, int *pidfd)
 	cleanup_close int moved = -1;
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
-	if (pid < 0 && errno == EBUSY && launch->neighbour > 0) {
-		/* The container made cgroups below its own, which then may hold no process itself: join its first process */
+	if (pid < 0 && (errno == EBUSY || errno == EOPNOTSUPP) && launch->neighbour > 0) {
+		/*
+		 * The container made cgroups below its own, which then may hold no process itself (EBUSY), or made its own threaded
+		 * (EOPNOTSUPP): join its first process
+		 */
 		moved = cgroup_of_pid(launch->cgroup_root_fd, launch->neighbour);
 		if (moved < 0)
 			return moved;
@@ -273,6 +276,10 @@ int process_launch(struct process *process, const struct process_launch *launch,
 	(void)close(pair[1]);
 	for (int i = 0; i < 3; i++)
 		close_fd(&args->stdio[i]);
+	if (pid == -EOPNOTSUPP && !(err && err->code))
+		return err_set(err, ENOTSUP,
+			       "cannot clone a process in the guest: the container has made its "
+			       "cgroup a threaded one, which no other process can enter");
 	if (pid < 0)
 		return err && err->code ? pid
 					: err_sys(err, -pid, "cannot clone a process in the guest");
