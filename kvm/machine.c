@@ -289,10 +289,14 @@ int machine_cmdline(const struct machine *m, char *out, struct err *err)
 	size_t len = 0;
 	int n;
 
-	/* reboot=…: see the theory above; no_timer_check: KVM's timer works; the agent is the initramfs's /init */
+	/*
+	 * reboot=…: see the theory above; no_timer_check: KVM's timer works; the agent is the initramfs's /init. The others are in
+	 * guest/kernel/README.md
+	 */
 	n = snprintf(out, VMM_CMDLINE_MAX,
-		     "%s reboot=k,panic_warm panic=-1 no_timer_check random.trust_cpu=on",
-		     m->config.console ? "console=hvc0" : "quiet");
+		     "%s reboot=k,panic_warm panic=-1 no_timer_check random.trust_cpu=on "
+		     "swiotlb=noforce rcupdate.rcu_expedited=1 nr_cpus=%u",
+		     m->config.console ? "console=hvc0" : "quiet", m->config.max_vcpus);
 	len = (size_t)n;
 	if (m->config.nvcpus < m->config.max_vcpus) {
 		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " maxcpus=%u", m->config.nvcpus);

@@ -244,7 +244,8 @@ static void test_cmdline(void **state)
 	m->slots[1].gsi = 6;
 	assert_int_equal(machine_cmdline(m, out, &err), 0);
 	assert_non_null(strstr(out, " reboot=k,panic_warm panic=-1 "));
-	assert_non_null(strstr(out, " maxcpus=2 "));
+	assert_non_null(strstr(
+		out, " swiotlb=noforce rcupdate.rcu_expedited=1 nr_cpus=4 maxcpus=2 virtio"));
 	assert_non_null(strstr(
 		out,
 		" virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6 a=b c"));
