@@ -175,6 +175,10 @@ int container_refresh(struct container *container, struct err *err)
 	else
 		container->status = is_same_process(container->state) ? container->state->status
 								      : OCI_STOPPED;
+	/* The monitor's word: state.json was written before, and `start` may have died */
+	if (container->status == OCI_CREATED &&
+	    faccessat(container->dir_fd, CONTROL_STARTED_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		container->status = OCI_RUNNING;
 	return 0;
 }
 

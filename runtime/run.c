@@ -35,12 +35,8 @@ static int start(struct launch *launch, struct err *err)
 
 	if (r < 0)
 		return r;
-	launch->container.state->status = OCI_RUNNING;
-	r = container_store(launch->container.dir_fd, launch->container.state, err);
-	/* Others may act on the container from now on */
+	/* Others may act on the container from now on; the monitor has noted that it runs */
 	close_fd(&launch->container.lock_fd);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r; /* already deleted */
 	return hooks_start(hooks, &launch->container, err);
 }
 

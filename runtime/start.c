@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `caisson start`: let the process of a created container run. */
+/*
+ * `caisson start`: let the process of a created container run. That it runs is noted by the monitor, as soon as it is so:
+ * state.json stays as `create` wrote it (runtime/container.c).
+ */
 #include <errno.h>
 #include <stdint.h>
 
@@ -7,12 +10,6 @@
 #include "runtime/container.h"
 #include "runtime/hooks.h"
 #include "shim/control.h"
-
-static int set_running(struct container *container, struct err *err)
-{
-	container->state->status = OCI_RUNNING;
-	return container_store(container->dir_fd, container->state, err);
-}
 
 static int start_created(struct container *container, struct err *err)
 {
@@ -25,15 +22,9 @@ static int start_created(struct container *container, struct err *err)
 			  err);
 	if (r == -ECONNREFUSED)
 		return err_set(err, EINVAL, "cannot start a container that has stopped");
-	/* It was started, by a command that died before it could write so: the agent has the words */
-	if (r == -EBUSY)
-		(void)set_running(container, NULL);
-	if (r < 0)
-		return r;
-	r = set_running(container, err);
 	if (r < 0 || !record)
 		return r;
-	/* They may want to do something with the container themselves */
+	/* They may want to do something with the container themselves; the monitor has noted that it runs */
 	close_fd(&container->lock_fd);
 	return hooks_start(record->hooks, container, err);
 }

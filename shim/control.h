@@ -22,6 +22,8 @@
 #include "oci/config.h"
 
 #define CONTROL_SOCKET_NAME "control.sock"
+#define CONTROL_STARTED_NAME \
+	"started" /* a file in the state directory, made by the monitor: the process has been let go */
 
 /* ---- starting a monitor ---- */
 

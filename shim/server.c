@@ -19,6 +19,7 @@
 #include "shim/monitor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,11 +200,31 @@ static void handle_ping(struct client *c, const struct control_request *request,
 	client_finish(c, 0, NULL);
 }
 
+/* From here on the container is running, whatever becomes of the command that asked for it */
+static void note_started(struct shim *s)
+{
+	cleanup_close int fd = openat(s->state_fd, CONTROL_STARTED_NAME,
+				      O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		log_warn("The state directory cannot say that the container runs: %s",
+			 err_reason(errno));
+}
+
+static void on_started(const struct ttrpc_result *result, void *arg)
+{
+	struct client *c = arg;
+
+	if (result->code == TTRPC_OK)
+		note_started(c->shim);
+	on_answer(result, arg);
+}
+
 static void handle_start(struct client *c, const struct control_request *request, int fd)
 {
 	(void)request;
 	(void)fd;
-	client_wait(c, agent_start(c->shim, on_answer, c));
+	client_wait(c, agent_start(c->shim, on_started, c));
 }
 
 static void handle_signal(struct client *c, const struct control_request *request, int fd)

@@ -59,7 +59,7 @@ static void store(struct container *container, pid_t pid, uint64_t start_time)
 	char boot_id[64];
 	struct oci_state s = {.oci_version = (char *)"1.2.0",
 			      .id = (char *)container->id,
-			      .status = OCI_RUNNING,
+			      .status = OCI_CREATED,
 			      .pid = pid,
 			      .start_time = start_time,
 			      .boot_id = boot_id,
@@ -110,6 +110,11 @@ static void test_status(void **state)
 	assert_int_equal(container_make(&globals, "c1", &c, &err), 0);
 	assert_int_equal(process_identity(getpid(), &start_time), 0);
 	store(&c, getpid(), start_time);
+	assert_int_equal(container_load(&globals, "c1", &other, &err), 0);
+	assert_int_equal(other.status, OCI_CREATED);
+	container_release(&other);
+	/* the monitor's word, whatever state.json says */
+	assert_int_equal(close(openat(c.dir_fd, "started", O_CREAT | O_WRONLY, 0600)), 0);
 	assert_int_equal(container_load(&globals, "c1", &other, &err), 0);
 	assert_int_equal(other.status, OCI_RUNNING);
 	container_release(&other);

@@ -763,6 +763,26 @@ static void test_killed_before_start(void **state)
 	assert_int_equal(control_signal(f->state_fd, SIGKILL, false, &f->err), -ECONNREFUSED);
 }
 
+static void stop_and_wait(struct fixture *f)
+{
+	assert_int_equal(control_stop(f->state_fd, &f->err), 0);
+	assert_int_equal(wait_monitor(f), 137);
+}
+
+/* `state` asks this file, which is there before the answer to START */
+static void test_started_is_noted(void **state)
+{
+	struct fixture *f = *state;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	assert_int_equal(faccessat(f->state_fd, CONTROL_STARTED_NAME, F_OK, 0), -1);
+	start_ok(f);
+	assert_int_equal(faccessat(f->state_fd, CONTROL_STARTED_NAME, F_OK, 0), 0);
+	assert_int_equal(unlinkat(f->state_fd, CONTROL_STARTED_NAME, 0), 0);
+	stop_and_wait(f);
+}
+
 static void test_start_twice(void **state)
 {
 	struct fixture *f = *state;
@@ -1529,12 +1549,6 @@ static int exec_of(struct fixture *f, const char *args, bool terminal, const cha
 	return r;
 }
 
-static void stop_and_wait(struct fixture *f)
-{
-	assert_int_equal(control_stop(f->state_fd, &f->err), 0);
-	assert_int_equal(wait_monitor(f), 137);
-}
-
 static void test_exec(void **state)
 {
 	struct fixture *f = *state;
@@ -1998,6 +2012,7 @@ int main(void)
 		TEST(test_exit_by_signal),
 		TEST(test_killed_before_start),
 		TEST(test_start_twice),
+		TEST(test_started_is_noted),
 		TEST(test_bytes_both_ways),
 		TEST(test_late_reader),
 		TEST(test_reader_gone),
