@@ -47,10 +47,10 @@ static_library = $(filter /%,$(shell $(CC) -print-file-name=$(1) 2> /dev/null))
 STATIC_LIBS := $(foreach l,yajl_s protobuf-c seccomp cap,$(call static_library,lib$(l).a))
 ifeq ($(words $(STATIC_LIBS)),4)
 RELEASE_LINK := -static-pie
-RELEASE_LIBS := -lyajl_s -lprotobuf-c -lseccomp -lcap
+RELEASE_LIBS := -lyajl_s -lprotobuf-c -lseccomp -lcap -lm
 else
 RELEASE_LINK := -pie
-RELEASE_LIBS := -lyajl -lprotobuf-c -lseccomp -lcap
+RELEASE_LIBS := -lyajl -lprotobuf-c -lseccomp -lcap -lm
 endif
 
 VARIANT := $(or $(SAN),release)
@@ -74,7 +74,7 @@ LDFLAGS_VARIANT := -pie --coverage
 else
 $(error SAN is '$(SAN)': it can be address or thread)
 endif
-LIBS ?= -lyajl -lprotobuf-c -lseccomp -lcap
+LIBS ?= -lyajl -lprotobuf-c -lseccomp -lcap -lm
 LDFLAGS_ALL = -pthread -Wl,--as-needed $(LDFLAGS_VARIANT) $(LDFLAGS)
 CFLAGS_ALL = $(CPPFLAGS) $(CFLAGS_COMMON) $(WARNINGS) $(CFLAGS_VARIANT) $(CFLAGS)
 B := build/$(VARIANT)
@@ -271,7 +271,7 @@ build/fuzz/$(1): tests/fuzz/$(1)_fuzz.c $(foreach f,$(call fuzz_needs,$(1)),$(ca
 	$$(Q)clang-14 $(CPPFLAGS) -std=gnu17 -g -O1 -pthread -w -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -ffunction-sections -Wl,--gc-sections -o $$@ \
 		tests/fuzz/$(1)_fuzz.c $(foreach f,$(call fuzz_needs,$(1)),$(call sources,$(f))) \
-		$(PROTOS:%=build/gen/%.pb-c.c) -lyajl -lprotobuf-c -lseccomp -lcap
+		$(PROTOS:%=build/gen/%.pb-c.c) -lyajl -lprotobuf-c -lseccomp -lcap -lm
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rules,$(f))))
 
@@ -310,7 +310,7 @@ build/release/guest/agent: $(AGENT_MAIN) $(A)/library.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -static -no-pie -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now -s -o $@ $(AGENT_MAIN) $(A)/library.a \
-		-lyajl_s -lprotobuf-c
+		-lyajl_s -lprotobuf-c -lm
 
 build/guest/initramfs: build/release/guest/agent guest/initramfs.sh
 	$(call say,CPIO,$@)
@@ -342,7 +342,7 @@ build/release/tests/%: $(1)/%.c | build/.tools
 	+$$(Q)if grep -q '^.include "kvm/' $$<; then $$(MAKE) --no-print-directory SAN= $$(TOOL_ARCHIVES); fi
 	$$(Q)$(CC) -D_GNU_SOURCE= -I. -std=gnu17 -O1 -g $(WARNINGS) -static -pthread -MMD -MP -MF $$@.d -o $$@ $$< \
 		$$$$(sed -n 's/^ \* LDFLAGS: //p' $$<) -Wl,--start-group \
-		$$$$(if grep -q '^.include "kvm/' $$<; then echo $$(TOOL_ARCHIVES); fi) -lprotobuf-c -lseccomp -lcap -Wl,--end-group
+		$$$$(if grep -q '^.include "kvm/' $$<; then echo $$(TOOL_ARCHIVES); fi) -lprotobuf-c -lseccomp -lcap -lm -Wl,--end-group
 endef
 $(foreach f,$(TOOL_FOLDERS),$(eval $(call tool_rules,$(f))))
 
