@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's own cgroups: one per container, below the root of cgroup v2, so that a container can be killed as a whole.
- * Limits are the host's business (the guest's size); a container may make further cgroups below its own.
+ * The guest's own cgroups: one per container, below the root of cgroup v2, so that a container can be killed as a whole and
+ * be limited (guest/limits.h); a container may make further cgroups below its own.
  */
 #ifndef GUEST_CGROUP_H
 #define GUEST_CGROUP_H

@@ -26,6 +26,7 @@
 #include "guest/agent.pb-c.h"
 #include "guest/cgroup.h"
 #include "guest/child.h"
+#include "guest/limits.h"
 #include "guest/support.h"
 
 #define REMOVE_RETRY_MS 100
@@ -71,6 +72,7 @@ static void container_free(struct container *container)
 	if (container->exports_used)
 		agent_release_exports(agent, container->exports);
 	loop_timer_release(&container->timer);
+	close_fd(&container->device_program_fd);
 	close_fd(&container->cgroup_fd);
 	oci_config_free(container->config);
 	free(container->bundle);
@@ -155,6 +157,7 @@ static int container_new(struct agent *agent, const struct container_request *re
 		return err_sys(err, ENOMEM, "cannot prepare a container");
 	container->agent = agent;
 	container->cgroup_fd = -1;
+	container->device_program_fd = -1;
 	(void)snprintf(container->id, sizeof(container->id), "%s", request->id);
 	container->bundle = strdup(request->bundle);
 	if (!container->bundle)
@@ -172,6 +175,11 @@ static int container_new(struct agent *agent, const struct container_request *re
 	container->cgroup_fd = cgroup_make(agent->cgroup_fd, container->id, err);
 	if (container->cgroup_fd < 0)
 		return container->cgroup_fd;
+	r = container_limit(container, err);
+	if (r < 0) {
+		(void)cgroup_remove(agent->cgroup_fd, container->id);
+		return r;
+	}
 	container->next = agent->containers;
 	agent->containers = container;
 	agent->ncontainers++;

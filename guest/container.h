@@ -42,6 +42,7 @@ struct container {
 	uint8_t exports[MACHINE_EXPORTS_MAX / 8]; /* those in use */
 	bool exports_used;
 	int cgroup_fd;		   /* owned */
+	int device_program_fd;	   /* owned: what its cgroup has attached, -1 before */
 	struct process *init;	   /* NULL before and after */
 	struct process *processes; /* owned, init among them */
 	size_t nprocesses;

@@ -23,6 +23,7 @@
 #include "guest/agent.pb-c.h"
 #include "guest/cgroup.h"
 #include "guest/container.h"
+#include "guest/limits.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 512
@@ -74,6 +75,7 @@ DEFINE_FREE(process_request, ProcessRequest)
 DEFINE_FREE(signal_request, SignalRequest)
 DEFINE_FREE(resize_request, ResizeRequest)
 DEFINE_FREE(empty, Empty)
+DEFINE_FREE(update_request, UpdateRequest)
 
 static struct container *find_container(struct agent *agent, struct ttrpc_call *call,
 					const char *id)
@@ -315,6 +317,16 @@ static void on_shutdown(struct ttrpc_call *call, const uint8_t *payload, size_t 
 	agent_power_off(agent, true);
 }
 
+static void on_update(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(update_request, UpdateRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		container_update(container, request->resources.data, request->resources.len, call);
+}
+
 const struct ttrpc_method agent_methods[] = {
 	{"Hello", SMALL_REQUEST_MAX, on_hello},
 	{"Create", OCI_CONFIG_MAX + (256u << 10), on_create},
@@ -326,5 +338,6 @@ const struct ttrpc_method agent_methods[] = {
 	{"Delete", SMALL_REQUEST_MAX, on_delete},
 	{"Ping", SMALL_REQUEST_MAX, on_ping},
 	{"Shutdown", SMALL_REQUEST_MAX, on_shutdown},
+	{"Update", OCI_RESOURCES_MAX + SMALL_REQUEST_MAX, on_update},
 	{0},
 };
