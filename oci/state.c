@@ -24,6 +24,10 @@ static const struct json_field fields[] = {
 	S(rootfs, "rootfs", STRING, .flags = JSON_REQUIRED | JSON_ABSOLUTE),
 	S(created, "created", STRING, .flags = JSON_REQUIRED),
 	S(cgroup, "cgroup", STRING, .flags = JSON_ABSOLUTE),
+	S(guest_memory_bytes, "guestMemory", U64, .max = INT64_MAX),
+	S(guest_vcpus, "guestCPUs", U32, .max = 65535),
+	S(memory_limit, "memoryLimit", I64, .min = -1, .max = INT64_MAX),
+	S(memory_swap, "memorySwap", I64, .min = -1, .max = INT64_MAX),
 	{0},
 };
 
@@ -177,6 +181,14 @@ ssize_t oci_state_store(const struct oci_state *state, char **out, struct err *e
 	json_write_uint(&w, state->start_time);
 	member(&w, "bootID", state->boot_id);
 	member(&w, "cgroup", state->cgroup);
+	json_write_key(&w, "guestMemory");
+	json_write_uint(&w, state->guest_memory_bytes);
+	json_write_key(&w, "guestCPUs");
+	json_write_uint(&w, state->guest_vcpus);
+	json_write_key(&w, "memoryLimit");
+	json_write_int(&w, state->memory_limit);
+	json_write_key(&w, "memorySwap");
+	json_write_int(&w, state->memory_swap);
 	json_write_close(&w, '}');
 	return json_write_end(&w, out, err);
 }

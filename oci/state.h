@@ -32,6 +32,10 @@ struct oci_state {
 	char *boot_id;			 /* of the host's kernel; "" if it was not readable */
 	char *bundle, *rootfs, *created; /* created: RFC 3339 with nanoseconds */
 	char *cgroup; /* path of the monitor's cgroup below the cgroup mount; "" if none was made */
+	uint64_t guest_memory_bytes; /* the guest's size; 0: not known */
+	uint32_t guest_vcpus;
+	int64_t memory_limit,
+		memory_swap; /* as last set, since each depends on the other; 0: not set, -1: unlimited */
 	struct oci_pairs annotations;
 };
 

@@ -9,6 +9,6 @@
 
 extern const struct cli_command command_check, command_create, command_delete, command_exec,
 	command_features, command_help, command_kill, command_list, command_run, command_spec,
-	command_start, command_state, command_version;
+	command_start, command_state, command_update, command_version;
 
 #endif

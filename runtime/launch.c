@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,15 +24,8 @@
 #include "runtime/hooks.h"
 #include "runtime/interrupt.h"
 #include "runtime/pidfile.h"
+#include "runtime/size.h"
 
-#define MIB (1ull << 20)
-#define MEMORY_DEFAULT (512 * MIB)
-#define MEMORY_LEAST (128 * MIB) /* with a limit set: below, the guest's kernel has no room */
-#define MEMORY_OVERHEAD \
-	(64 * MIB) /* for the guest's kernel and agent, beside what the container may use */
-#define MEMORY_STEP (2 * MIB)
-#define MEMORY_MIN (64 * MIB) /* VMM_MEMORY_MIN */
-#define VCPUS_MAX 254	      /* VMM_VCPUS_MAX */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
@@ -244,52 +236,19 @@ static int open_kvm(struct launch *l, struct err *err)
 	return 0;
 }
 
-static uint64_t round_up(uint64_t bytes)
+/* How large it is, and whether its limits are any that a cgroup can take */
+static int size(struct launch *l, struct err *err)
 {
-	return (bytes + MEMORY_STEP - 1) / MEMORY_STEP * MEMORY_STEP;
-}
+	struct limits limits = {0};
+	int r = size_guest(l->config, &l->machine, err);
 
-int launch_memory(const struct oci_config *config, uint64_t host_bytes, uint64_t *out,
-		  struct err *err)
-{
-	uint64_t wanted = config->vm.memory_bytes, limit;
-
-	if (wanted) {
-		if (wanted < MEMORY_MIN || wanted > host_bytes)
-			return err_set(err, EINVAL,
-				       "config.json: vm.hwConfig.memory: %llu bytes is not between "
-				       "%llu and the host's %llu",
-				       (unsigned long long)wanted, (unsigned long long)MEMORY_MIN,
-				       (unsigned long long)host_bytes);
-		*out = round_up(wanted);
-		return 0;
-	}
-	if (config->linux_.resources.memory.limit.value <= 0) {
-		*out = MEMORY_DEFAULT;
-		return 0;
-	}
-	limit = (uint64_t)config->linux_.resources.memory.limit.value;
-	if (limit >
-	    host_bytes) /* as good as none, and each page of a guest costs its kernel something */
-		limit = host_bytes;
-	*out = round_up(limit) + MEMORY_OVERHEAD;
-	if (*out < MEMORY_LEAST)
-		*out = MEMORY_LEAST;
-	return 0;
-}
-
-static int size_guest(struct launch *l, struct err *err)
-{
-	struct sysinfo info;
-
-	if (sysinfo(&info) < 0)
-		return err_sys(err, errno, "the host's memory");
-	l->nvcpus = l->config->vm.vcpus ? l->config->vm.vcpus : 1;
-	if (l->nvcpus > VCPUS_MAX)
-		return err_set(err, EINVAL, "config.json: vm.hwConfig.vcpus: at most %d",
-			       VCPUS_MAX);
-	return launch_memory(l->config, (uint64_t)info.totalram * info.mem_unit, &l->memory_bytes,
-			     err);
+	if (r < 0)
+		return r;
+	r = limits_plan(&l->config->linux_.resources, LIMITS_HOST, &l->machine, &limits, err);
+	limits_release(&limits);
+	if (r < 0)
+		err_prefix(err, "config.json: linux.resources");
+	return r;
 }
 
 /* ---- state directory, console, monitor ---- */
@@ -381,8 +340,8 @@ static int start_monitor(struct launch *l, struct err *err)
 		.kvm_fd = l->kvm_fd,
 		.kernel_fd = l->kernel_fd,
 		.initramfs_fd = l->initramfs_fd,
-		.memory_bytes = l->memory_bytes,
-		.nvcpus = l->nvcpus,
+		.memory_bytes = l->machine.memory_bytes,
+		.nvcpus = l->machine.nvcpus,
 		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
 		.console_socket_fd = l->console_fd,
 		.debug = l->globals->debug,
@@ -469,6 +428,10 @@ static int fill_state(struct launch *l, struct oci_state *state)
 	host_boot_id(boot_id, sizeof(boot_id));
 	state->status = OCI_CREATED;
 	state->pid = l->monitor.pid;
+	state->guest_memory_bytes = l->machine.memory_bytes;
+	state->guest_vcpus = l->machine.nvcpus;
+	state->memory_limit = l->config->linux_.resources.memory.limit.value;
+	state->memory_swap = l->config->linux_.resources.memory.swap.value;
 	state->oci_version = strdup(l->config->oci_version);
 	state->id = strdup(l->id);
 	state->boot_id = strdup(boot_id);
@@ -528,7 +491,7 @@ static const struct step {
 	{"state", make_state, remove_state},
 	{"guest", open_guest, NULL},
 	{"kvm", open_kvm, NULL},
-	{"size", size_guest, NULL},
+	{"size", size, NULL},
 	{"console", open_console, NULL},
 	{"hooks", store_hooks, NULL},
 	{"monitor", start_monitor, stop_monitor},
@@ -590,13 +553,15 @@ static int run_steps(struct launch *l, struct err *err)
 /* Only now: a failure's one line is what engines want of the log */
 static void warn(const struct launch *l)
 {
+	const char *text;
+
 	if (l->config->process.unknown_caps)
 		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",
 			 l->config->process.unknown_caps);
 	if (l->config->linux_.has_seccomp)
 		log_warn("config.json: linux.seccomp is not applied yet");
-	if (l->config->linux_.has_resources)
-		log_debug("config.json: of linux.resources only memory.limit has an effect yet");
+	for (size_t i = 0; (text = limits_without_effect(&l->config->linux_.resources, i)); i++)
+		log_warn("config.json: linux.resources.%s, ignoring", text);
 	if (l->globals->systemd_cgroup)
 		log_warn("--systemd-cgroup is not supported yet: cgroupsPath is taken as a path");
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "oci/limits.h"
 #include "runtime/cli.h"
 #include "runtime/container.h"
 #include "runtime/terminal.h"
@@ -50,9 +51,8 @@ struct launch {
 	int console_fd;						/* owned: given to the monitor */
 	int terminal_fd; /* owned: the other end of it, when this process is the terminal's user */
 	struct host_terminal terminal; /* then the person's */
-	uint64_t memory_bytes;
-	uint32_t nvcpus;
-	struct monitor monitor; /* pid 0 before it runs */
+	struct limits_machine machine; /* the guest's size */
+	struct monitor monitor;	       /* pid 0 before it runs */
 	bool attempted; /* a monitor was started, so that hooks may have run: poststop hooks are due */
 };
 
@@ -71,9 +71,6 @@ int launch_remove(struct launch *launch, struct err *err);
 void launch_undo(struct launch *launch);
 void launch_release(struct launch *launch);
 
-/** launch_memory() - Guest memory for a configuration; @host_bytes is what the host has */
-int launch_memory(const struct oci_config *config, uint64_t host_bytes, uint64_t *out,
-		  struct err *err);
 /** guest_file_open() - Open "vmlinux" or "initramfs": beside the program, else as installed */
 int guest_file_open(const char *what, const char *given, const char *name, struct err *err);
 

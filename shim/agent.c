@@ -368,6 +368,16 @@ int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2
 	return status;
 }
 
+int agent_update(struct shim *s, const uint8_t *resources, size_t len, ttrpc_on_result *on_result,
+		 void *arg)
+{
+	Caisson__Agent__UpdateRequest request = CAISSON__AGENT__UPDATE_REQUEST__INIT;
+
+	request.id = (char *)s->args->id;
+	request.resources = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)resources};
+	return call(s, "Update", &request, on_result, arg);
+}
+
 int agent_ping(struct shim *s, ttrpc_on_result *on_result, void *arg)
 {
 	Caisson__Agent__Empty empty = CAISSON__AGENT__EMPTY__INIT;

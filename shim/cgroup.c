@@ -4,7 +4,8 @@
  * ones).
  *
  * The monitor moves itself in before it starts the vmm, so that the vmm is born there and the engine finds the container's
- * statistics where it looks for them. Limits are no business of this file.
+ * statistics where it looks for them. Limits are no business of this file, but that their controllers are passed on by the
+ * cgroups above is: each one for itself, as far as those above let us.
  *
  * What was made must be removed even after a crash at any step, and what was not made must never be: so the file "cgroup" in
  * the state directory is written *before* the directories are made. Its first line is the hierarchy's path, the second the
@@ -211,6 +212,45 @@ static int make_parts(int root_fd, const char *path)
 	return made;
 }
 
+/* Pass all controllers on to the children of the cgroup @fd */
+static void enable_controllers(int fd)
+{
+	cleanup_close int control = openat(fd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+	cleanup_free char *names = NULL;
+	char *save = NULL, word[64];
+
+	if (control < 0 || io_read_file(fd, "cgroup.controllers", 4096, &names, NULL) < 0)
+		return;
+	for (char *name = strtok_r(names, " \n", &save); name;
+	     name = strtok_r(NULL, " \n", &save)) {
+		int n = snprintf(word, sizeof(word), "+%s", name);
+
+		if (io_write_full(control, word, (size_t)n) < 0)
+			log_debug("Controller '%s' is not passed on to the container's cgroup",
+				  name);
+	}
+}
+
+/* In every cgroup above @path, from the root down */
+static void enable_above(int root_fd, const char *path)
+{
+	char prefix[CGROUP_PATH_MAX];
+
+	snprintf(prefix, sizeof(prefix), "%s", path);
+	for (char *p = prefix; *p; p++) {
+		cleanup_close int fd = -1;
+
+		if (*p != '/')
+			continue;
+		*p = 0;
+		fd = openat(root_fd, prefix[0] ? prefix + 1 : ".",
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		*p = '/';
+		if (fd >= 0)
+			enable_controllers(fd);
+	}
+}
+
 static int enter(int root_fd, const char *path, int state_fd, struct err *err)
 {
 	char procs[CGROUP_PATH_MAX + 16];
@@ -225,6 +265,7 @@ static int enter(int root_fd, const char *path, int state_fd, struct err *err)
 			continue;
 		if (path[1])
 			mark(root_fd, path, state_fd, r > 0);
+		enable_above(root_fd, path);
 		fd = openat(root_fd, procs, O_WRONLY | O_CLOEXEC);
 		r = fd < 0 ? -errno : io_write_full(fd, "0", 1);
 		if (r == -ENODEV)
@@ -235,7 +276,7 @@ static int enter(int root_fd, const char *path, int state_fd, struct err *err)
 	return 0;
 }
 
-int cgroup_enter(const char *configured, const char *id, int state_fd, struct err *err)
+int cgroup_enter(const char *configured, const char *id, int state_fd, int *out, struct err *err)
 {
 	char own[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX], note[2 * CGROUP_PATH_MAX];
 	cleanup_close int root_fd = -1;
@@ -257,7 +298,11 @@ int cgroup_enter(const char *configured, const char *id, int state_fd, struct er
 	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
 	if (r < 0)
 		return r;
-	return enter(root_fd, path, state_fd, err);
+	r = enter(root_fd, path, state_fd, err);
+	if (r < 0)
+		return r;
+	*out = openat(root_fd, path[1] ? path + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *out < 0 ? err_sys(err, errno, "cgroup '%s'", path) : 0;
 }
 
 /* ---- removing ---- */
@@ -369,6 +414,26 @@ static bool parse_note(char *text, char **root, char **path, unsigned int *made)
 		return false;
 	*made = (unsigned int)strtoul(text, &end, 10);
 	return *end == '\n';
+}
+
+int monitor_cgroup_open(int state_fd, struct err *err)
+{
+	cleanup_free char *text = NULL;
+	cleanup_close int root_fd = -1;
+	char *root, *path;
+	unsigned int made;
+	ssize_t n = io_read_file(state_fd, CGROUP_FILE, 3 * CGROUP_PATH_MAX, &text, err);
+	int fd;
+
+	if (n < 0)
+		return (int)n;
+	if (!parse_note(text, &root, &path, &made))
+		return err_set(err, EINVAL, "the state directory's note of the cgroup is damaged");
+	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+		return err_sys(err, errno, "%s", root);
+	fd = openat(root_fd, path[1] ? path + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(err, errno, "cgroup '%s'", path) : fd;
 }
 
 int monitor_cgroup_remove(int state_fd, struct err *err)

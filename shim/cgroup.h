@@ -22,10 +22,11 @@ int cgroup_path(const char *configured, const char *id, const char *own, char *o
 
 /**
  * cgroup_enter() - Make the container's cgroup, note in @state_fd what was made, and move this process into it
+ * @out:	Its directory, the caller's; set on success
  *
  * Return: 0; -ENOTSUP when there is no cgroup2 hierarchy; or -errno. On failure nothing is left but what
  * monitor_cgroup_remove() clears.
  */
-int cgroup_enter(const char *configured, const char *id, int state_fd, struct err *err);
+int cgroup_enter(const char *configured, const char *id, int state_fd, int *out, struct err *err);
 
 #endif

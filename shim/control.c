@@ -129,15 +129,44 @@ int control_stop(int state_fd, struct err *err)
 	return request_simple(state_fd, &request, CONTROL_STOP_TIMEOUT_S, err);
 }
 
+/* A document as a memfd: it may be larger than a datagram */
+static int document_memfd(const char *text, size_t len, const char *what, struct err *err)
+{
+	cleanup_close int fd = memfd_create("caisson-document", MFD_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, "%s", what);
+	r = io_write_full(fd, text, len);
+	return r < 0 ? err_sys(err, -r, "%s", what) : take_fd(&fd);
+}
+
+int control_update(int state_fd, const char *json, size_t len, struct err *err)
+{
+	cleanup_close int sock = -1, memfd = -1;
+	struct control_request request;
+	struct control_reply reply;
+	size_t nfds = 0;
+	int r;
+
+	control_request_init(&request, CONTROL_UPDATE);
+	request.payload_len = (uint32_t)len;
+	memfd = document_memfd(json, len, "the resources", err);
+	if (memfd < 0)
+		return memfd;
+	sock = connect_monitor(state_fd, CONTROL_TIMEOUT_S, err);
+	if (sock < 0)
+		return sock;
+	r = ask(sock, &request, &memfd, 1, err);
+	return r < 0 ? r : receive(sock, &reply, NULL, 0, &nfds, err);
+}
+
 /* ---- exec ---- */
 
-/* The process document as a memfd: it may be larger than a datagram */
 static int process_memfd(const struct oci_process *process, uint32_t *len, struct err *err)
 {
 	cleanup_free char *text = NULL;
-	cleanup_close int fd = -1;
 	ssize_t n;
-	int r;
 
 	n = oci_process_write(process, &text, err);
 	if (n < 0)
@@ -145,14 +174,8 @@ static int process_memfd(const struct oci_process *process, uint32_t *len, struc
 	if (n > OCI_PROCESS_MAX)
 		return err_set(err, E2BIG, "the process to execute takes more than %u bytes",
 			       OCI_PROCESS_MAX);
-	fd = memfd_create("caisson-process", MFD_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, errno, "the process to execute");
-	r = io_write_full(fd, text, (size_t)n);
-	if (r < 0)
-		return err_sys(err, -r, "the process to execute");
 	*len = (uint32_t)n;
-	return take_fd(&fd);
+	return document_memfd(text, (size_t)n, "the process to execute", err);
 }
 
 static int receive_exec(int sock, unsigned int nstreams, struct control_exec *out, struct err *err)

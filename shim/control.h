@@ -20,6 +20,7 @@
 
 #include "lib/err.h"
 #include "oci/config.h"
+#include "oci/limits.h"
 
 #define CONTROL_SOCKET_NAME "control.sock"
 #define CONTROL_STARTED_NAME \
@@ -70,6 +71,18 @@ int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct e
  */
 int monitor_cgroup_remove(int state_fd, struct err *err);
 
+/** monitor_cgroup_open() - The container's cgroup on the host; Return: descriptor, -ENOENT when it has none, -errno */
+int monitor_cgroup_open(int state_fd, struct err *err);
+
+/**
+ * monitor_cgroup_limit() - Apply the host's side of the container's limits to its cgroup; all of them or none
+ * @undo:	NULL, or what to give to limits_restore(), released by the caller
+ * Return: 0 or -errno
+ */
+int monitor_cgroup_limit(int cgroup_fd, const struct oci_resources *resources,
+			 const struct limits_machine *machine, struct limits *undo,
+			 struct err *err);
+
 /**
  * monitor_failure() - Why the guest died, for `run` and `start` after exit status 255
  * @out:	One clean sentence, cut to @size; Return: true when there is one
@@ -97,6 +110,8 @@ int console_send(int socket_fd, int master, struct err *err);
 int control_start(int state_fd, bool has_hooks, struct err *err);
 /** control_signal() - Signal the container's process, or all of its processes */
 int control_signal(int state_fd, int signo, bool all, struct err *err);
+/** control_update() - Change the container's limits in the guest: @json is a resources document. All of it or nothing */
+int control_update(int state_fd, const char *json, size_t len, struct err *err);
 /** control_stop() - Kill the container and end the guest: after it the monitor is on its way out; used by delete --force */
 int control_stop(int state_fd, struct err *err);
 

@@ -27,6 +27,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "shim/cgroup.h"
+#include "shim/limits.h"
 
 /* ---- descriptors and signals ---- */
 
@@ -237,15 +238,17 @@ static int session_open(struct shim *s, struct err *err)
 	return 0;
 }
 
-/* The cgroup is a matter of limits and statistics: without it a container still runs */
+/* Without one a container still runs, with its limits in the guest */
 static int cgroup_open(struct shim *s, struct err *err)
 {
-	int r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd, err);
+	cleanup_close int fd = -1;
+	struct err why = {0};
+	int r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd, &fd,
+			     &why);
 
 	if (r < 0)
-		log_info("The container has no cgroup on the host: %s",
-			 err ? err->msg : err_reason(-r));
-	return 0;
+		log_info("The container has no cgroup on the host: %s", why.msg);
+	return limits_open(s, fd, err);
 }
 
 static int container_open(struct shim *s, struct err *err)
@@ -292,6 +295,7 @@ static const struct step {
 	{"control socket", server_open, server_release},
 	{"stdio", stdio_open, stdio_release},
 	{"guest", guest_start, guest_stop},
+	{"oom score", limits_last_victim, NULL},
 	{"agent", agent_connect, agent_close},
 	{"container", container_open, NULL},
 	{"view", isolate_view, NULL},

@@ -203,6 +203,8 @@ int agent_wait(struct shim *shim, const char *exec_id, ttrpc_on_result *on_resul
  */
 int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2]);
 int agent_delete(struct shim *shim, const char *exec_id);
+int agent_update(struct shim *shim, const uint8_t *resources, size_t len,
+		 ttrpc_on_result *on_result, void *arg);
 int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
 int agent_shutdown(struct shim *shim);
 

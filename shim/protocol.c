@@ -11,8 +11,9 @@
 #include "oci/config.h"
 
 static const char *const type_names[CONTROL_TYPE_END] = {
-	[CONTROL_PING] = "ping", [CONTROL_START] = "start", [CONTROL_SIGNAL] = "signal",
-	[CONTROL_STOP] = "stop", [CONTROL_EXEC] = "exec",   [CONTROL_RESIZE] = "resize",
+	[CONTROL_PING] = "ping",     [CONTROL_START] = "start", [CONTROL_SIGNAL] = "signal",
+	[CONTROL_STOP] = "stop",     [CONTROL_EXEC] = "exec",	[CONTROL_RESIZE] = "resize",
+	[CONTROL_UPDATE] = "update",
 };
 
 const char *control_type_name(uint32_t type)
@@ -28,17 +29,25 @@ void control_request_init(struct control_request *request, enum control_type typ
 	request->type = type;
 }
 
-static int exec_check(const struct control_request *request, size_t nfds, struct err *err)
+/* EXEC and UPDATE: a document beside the message */
+static int document_check(const struct control_request *request, size_t nfds, struct err *err)
 {
-	if (request->flags & ~CONTROL_EXEC_TERMINAL)
-		return err_set(err, EINVAL, "control request exec: unknown flags 0x%x",
+	bool is_exec = request->type == CONTROL_EXEC;
+	uint32_t flags = is_exec ? CONTROL_EXEC_TERMINAL : 0;
+	uint32_t max = is_exec ? OCI_PROCESS_MAX : OCI_RESOURCES_MAX;
+	const char *name = control_type_name(request->type);
+
+	if (request->flags & ~flags)
+		return err_set(err, EINVAL, "control request %s: unknown flags 0x%x", name,
 			       request->flags);
-	if (!request->payload_len || request->payload_len > OCI_PROCESS_MAX)
-		return err_set(err, EINVAL, "control request exec: a process of %u bytes",
+	if (!request->payload_len || request->payload_len > max)
+		return err_set(err, EINVAL, "control request %s: a document of %u bytes", name,
 			       request->payload_len);
+	if (!is_exec && request->exec_id[0])
+		return err_set(err, EINVAL, "control request %s: it has no exec id", name);
 	if (nfds != 1)
-		return err_set(err, EINVAL, "control request exec: %zu descriptors instead of one",
-			       nfds);
+		return err_set(err, EINVAL, "control request %s: %zu descriptors instead of one",
+			       name, nfds);
 	return 0;
 }
 
@@ -86,8 +95,8 @@ int control_request_check(const struct control_request *request, size_t len, siz
 	if (!memchr(request->exec_id, 0, sizeof(request->exec_id)))
 		return err_set(err, EINVAL, "control request %s: the exec id has no end",
 			       control_type_name(request->type));
-	if (request->type == CONTROL_EXEC)
-		return exec_check(request, nfds, err);
+	if (request->type == CONTROL_EXEC || request->type == CONTROL_UPDATE)
+		return document_check(request, nfds, err);
 	if (nfds)
 		return err_set(err, EINVAL, "control request %s: unexpected descriptor",
 			       control_type_name(request->type));

@@ -5,13 +5,13 @@
  *   command                                   monitor
  *      │ ── request {type, …} [+ memfd] ──▶     │      one struct, one datagram
  *      │ ◀── reply DONE {code, text} [+ fds] ── │
- *      │                                        │      START, SIGNAL, STOP, PING: both ends close
+ *      │                                        │      START, SIGNAL, STOP, PING, UPDATE: both ends close
  *      │ ── RESIZE, SIGNAL ──▶                  │      EXEC: the connection stays, these are not answered
  *      │ ◀── reply EXIT {code} ──               │
  *
  * A SOCK_SEQPACKET Unix socket: a message is there whole or not at all. Both structs have a fixed size, so that "longer" and
- * "shorter" are errors of the first check; the process document of EXEC is larger than a datagram may be and travels in a
- * memfd. The socket is mode 0600 in a directory of mode 0700 and the peer's uid is checked; what comes over it is still
+ * "shorter" are errors of the first check; the documents of EXEC (a process) and of UPDATE (resources) may be larger than
+ * a datagram and travel in a memfd. The socket is mode 0600 in a directory of mode 0700 and the peer's uid is checked; what comes over it is still
  * treated as foreign.
  */
 #ifndef SHIM_PROTOCOL_H
@@ -35,6 +35,7 @@ enum control_type {
 	CONTROL_STOP,
 	CONTROL_EXEC,
 	CONTROL_RESIZE,
+	CONTROL_UPDATE,
 	CONTROL_TYPE_END, /* one more than the last */
 };
 
@@ -42,13 +43,13 @@ enum control_type {
 #define CONTROL_EXEC_TERMINAL (1u << 0) /* flags of EXEC: one stream instead of three */
 
 struct control_request {
-	uint32_t magic;			   /* CONTROL_MAGIC */
-	uint32_t version;		   /* CONTROL_VERSION */
-	uint32_t type;			   /* enum control_type */
-	uint32_t flags;			   /* by type, else 0 */
-	uint32_t args[2];		   /* SIGNAL: signal; RESIZE: rows, columns; else 0 */
-	uint32_t payload_len;		   /* EXEC: bytes in the memfd beside the message; else 0 */
-	uint32_t reserved;		   /* 0 */
+	uint32_t magic;	      /* CONTROL_MAGIC */
+	uint32_t version;     /* CONTROL_VERSION */
+	uint32_t type;	      /* enum control_type */
+	uint32_t flags;	      /* by type, else 0 */
+	uint32_t args[2];     /* SIGNAL: signal; RESIZE: rows, columns; else 0 */
+	uint32_t payload_len; /* EXEC, UPDATE: bytes in the memfd beside the message; else 0 */
+	uint32_t reserved;    /* 0 */
 	char exec_id[CONTROL_EXEC_ID_MAX]; /* EXEC: NUL-terminated, "" = chosen by the monitor */
 };
 

@@ -4,7 +4,7 @@
  *
  * One struct client per connection:
  *
- *   NEW ──request──▶ WAITING ──the agent's answer──▶ reply, closed         START, SIGNAL
+ *   NEW ──request──▶ WAITING ──the agent's answer──▶ reply, closed         START, SIGNAL, UPDATE
  *    │                  └──────EXEC──────▶ EXEC ──RESIZE, SIGNAL──▶ …      stays until the stand-in closes
  *    └── PING, STOP, errors: replied to and closed at once
  *
@@ -245,6 +245,38 @@ static void handle_stop(struct client *c, const struct control_request *request,
 	end_on_stop(s);
 }
 
+/* A document, copied out of the client's memfd once */
+static int read_document(int fd, size_t len, uint8_t **out)
+{
+	cleanup_free uint8_t *document = malloc(len);
+	struct stat st;
+	ssize_t n;
+
+	if (!document)
+		return -ENOMEM;
+	/* Nothing that a read could wait for */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < len)
+		return -EINVAL;
+	n = pread(fd, document, len, 0);
+	if (n < 0 || (size_t)n != len)
+		return -EIO;
+	*out = take_ptr(&document);
+	return 0;
+}
+
+static void handle_update(struct client *c, const struct control_request *request, int fd)
+{
+	cleanup_free uint8_t *resources = NULL;
+	int r = read_document(fd, request->payload_len, &resources);
+
+	if (r < 0)
+		client_refuse(c, -r, "control request update: reading the resources: %s",
+			      err_reason(-r));
+	else
+		client_wait(c,
+			    agent_update(c->shim, resources, request->payload_len, on_answer, c));
+}
+
 /* ---- exec ---- */
 
 static void exec_signal(struct client *c, const struct control_request *request, int fd)
@@ -318,25 +350,6 @@ static void on_exec_started(const struct ttrpc_result *result, void *arg)
 	loop_mod(&c->source, EPOLLIN);
 }
 
-/* The process document, copied out of the client's memfd once */
-static int read_process(int fd, size_t len, uint8_t **out)
-{
-	cleanup_free uint8_t *process = malloc(len);
-	struct stat st;
-	ssize_t n;
-
-	if (!process)
-		return -ENOMEM;
-	/* Nothing that a read could wait for */
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < len)
-		return -EINVAL;
-	n = pread(fd, process, len, 0);
-	if (n < 0 || (size_t)n != len)
-		return -EIO;
-	*out = take_ptr(&process);
-	return 0;
-}
-
 static bool exec_id_in_use(const struct shim *s, const struct client *self)
 {
 	for (const struct client *c = s->clients; c; c = c->next)
@@ -355,7 +368,7 @@ static int exec_begin(struct client *c, const struct control_request *request, i
 		.exec_id = c->exec_id, .process_len = request->payload_len, .tokens = tokens};
 	int r;
 
-	r = read_process(fd, request->payload_len, &process);
+	r = read_document(fd, request->payload_len, &process);
 	if (r < 0)
 		return err_sys(err, -r, "control request exec: reading the process");
 	exec.process = process;
@@ -404,6 +417,7 @@ static const struct handler handlers[CONTROL_TYPE_END] = {
 	[CONTROL_STOP] = {CLIENT_NEW, handle_stop},
 	[CONTROL_EXEC] = {CLIENT_NEW, handle_exec},
 	[CONTROL_RESIZE] = {CLIENT_EXEC, exec_resize},
+	[CONTROL_UPDATE] = {CLIENT_NEW, handle_update},
 };
 
 static void handle(struct client *c, const struct control_request *request, int fd)

@@ -28,7 +28,7 @@ static void check_request(const uint8_t *data, size_t size, size_t nfds)
 	if (!request.type || request.type >= CONTROL_TYPE_END ||
 	    request.payload_len > OCI_PROCESS_MAX ||
 	    !memchr(request.exec_id, 0, sizeof(request.exec_id)) ||
-	    (request.type == CONTROL_EXEC) != (nfds == 1))
+	    (request.type == CONTROL_EXEC || request.type == CONTROL_UPDATE) != (nfds == 1))
 		abort();
 	if (request.type == CONTROL_SIGNAL && (request.args[0] < 1 || request.args[0] > 64))
 		abort();

@@ -17,7 +17,8 @@ static const char good[] =
 	"{\"ociVersion\":\"1.2.0\",\"id\":\"c1\",\"pid\":42,\"status\":\"running\",\"bundle\":\"/"
 	"b\","
 	"\"rootfs\":\"/b/r\",\"created\":\"2026-01-01T00:00:00Z\",\"annotations\":{\"a\":\"b\"},"
-	"\"pidStartTime\":123,\"bootID\":\"x-y\",\"cgroup\":\"/a/b\"}";
+	"\"pidStartTime\":123,\"bootID\":\"x-y\",\"cgroup\":\"/a/b\",\"guestMemory\":134217728,"
+	"\"guestCPUs\":2,\"memoryLimit\":-1,\"memorySwap\":4096}";
 
 static void test_round_trip(void **state)
 {
@@ -32,6 +33,10 @@ static void test_round_trip(void **state)
 	assert_int_equal(s->status, OCI_RUNNING);
 	assert_int_equal(s->start_time, 123);
 	assert_string_equal(s->cgroup, "/a/b");
+	assert_int_equal(s->guest_memory_bytes, 134217728);
+	assert_int_equal(s->guest_vcpus, 2);
+	assert_int_equal(s->memory_limit, -1);
+	assert_int_equal(s->memory_swap, 4096);
 	assert_int_equal(oci_state_store(s, &text, &err), strlen(good));
 	assert_string_equal(text, good);
 	free(text);
@@ -73,6 +78,7 @@ static void test_refused(void **state)
 	refuse("\"c1\"", "\"../c1\"", "invalid container ID format");
 	refuse("\"c1\"", "\"\"", "id: is empty");
 	refuse("42", "0", "pid: 0 is out of range");
+	refuse("\"memoryLimit\":-1", "\"memoryLimit\":-2", "memoryLimit: -2 is out of range");
 	refuse("42", "-1", "pid: -1 is out of range");
 	refuse("42", "99999999", "pid: 99999999 is out of range");
 	refuse("\"running\"", "\"stopped\"", "status: 'stopped' is unknown");

@@ -40,7 +40,10 @@ static void test_good(void **state)
 			request.args[0] = 64;
 		if (type == CONTROL_EXEC)
 			request.payload_len = OCI_PROCESS_MAX;
-		assert_int_equal(check(&request, type == CONTROL_EXEC), 0);
+		if (type == CONTROL_UPDATE)
+			request.payload_len = OCI_RESOURCES_MAX;
+		assert_int_equal(check(&request, type == CONTROL_EXEC || type == CONTROL_UPDATE),
+				 0);
 		assert_string_not_equal(control_type_name(type), "?");
 	}
 	assert_string_equal(control_type_name(0), "?");
@@ -120,6 +123,24 @@ static void test_exec(void **state)
 	assert_int_equal(check(&request, 1), -EINVAL);
 }
 
+static void test_update(void **state)
+{
+	struct control_request request = request_of(CONTROL_UPDATE);
+
+	(void)state;
+	assert_int_equal(check(&request, 1), -EINVAL);
+	request.payload_len = OCI_RESOURCES_MAX + 1;
+	assert_int_equal(check(&request, 1), -EINVAL);
+	request.payload_len = 2;
+	assert_int_equal(check(&request, 0), -EINVAL);
+	assert_int_equal(check(&request, 1), 0);
+	request.flags = CONTROL_EXEC_TERMINAL;
+	assert_int_equal(check(&request, 1), -EINVAL);
+	request.flags = 0;
+	request.exec_id[0] = 'x';
+	assert_int_equal(check(&request, 1), -EINVAL);
+}
+
 static void test_reply(void **state)
 {
 	struct control_reply reply = {
@@ -178,10 +199,10 @@ static void test_text_clean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	   cmocka_unit_test(test_size_and_magic),
-		cmocka_unit_test(test_version),	   cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_exec),	   cmocka_unit_test(test_reply),
-		cmocka_unit_test(test_text_clean),
+		cmocka_unit_test(test_good),	cmocka_unit_test(test_size_and_magic),
+		cmocka_unit_test(test_version), cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_update),	cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_reply),	cmocka_unit_test(test_text_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

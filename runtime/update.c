@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `caisson update`: change the limits of a container that runs, on the host and in the guest.
+ *
+ *   read, check against the guest's size ──▶ host's cgroup ──▶ guest's cgroup (through the monitor) ──▶ state.json
+ *                                                 ◀── written back when the guest refuses
+ *
+ * A guest has the memory and the vCPUs that it was made with: a limit that asks for more is an error, not a promise. Memory and
+ * swap are one limit in two figures, so state.json keeps both, for an update that names only one.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "oci/limits.h"
+#include "runtime/commands.h"
+#include "runtime/container.h"
+#include "runtime/size.h"
+#include "runtime/update_options.h"
+#include "shim/control.h"
+
+#define MIB (1ull << 20)
+
+/* ---- what is not given ---- */
+
+/* As runc: what was set before counts, and "unlimited" alone means both */
+static void merge_memory(struct oci_resources *resources, const struct oci_state *state)
+{
+	struct oci_int *limit = &resources->memory.limit, *swap = &resources->memory.swap;
+
+	if (!limit->value && !swap->value)
+		return;
+	if (limit->value == -1 && !swap->value)
+		*swap = (struct oci_int){-1, true};
+	if (!limit->value)
+		*limit = (struct oci_int){state->memory_limit, state->memory_limit != 0};
+	if (!swap->value)
+		*swap = (struct oci_int){state->memory_swap, state->memory_swap != 0};
+}
+
+/* The period that a quota without one is about */
+static uint64_t period_of(int cgroup_fd)
+{
+	cleanup_free char *text = NULL;
+	unsigned long long period = 0;
+
+	if (cgroup_fd < 0 || io_read_file(cgroup_fd, "cpu.max", 128, &text, NULL) < 0)
+		return 0;
+	return sscanf(text, "%*s %llu", &period) == 1 ? period : 0;
+}
+
+/* ---- checks ---- */
+
+static int check_memory(const struct oci_resources *resources, const struct oci_state *state,
+			struct err *err)
+{
+	int64_t limit = resources->memory.limit.value;
+	uint64_t host_bytes = 0, needed;
+	int r = size_host_memory(&host_bytes, err);
+
+	if (r < 0 || limit <= 0 || limit == state->memory_limit || !state->guest_memory_bytes)
+		return r;
+	needed = size_memory_for((uint64_t)limit, host_bytes);
+	if (needed <= state->guest_memory_bytes)
+		return 0;
+	return err_set(err, EINVAL,
+		       "memory limit %" PRId64
+		       ": the guest would need %llu MiB, but was made with %llu "
+		       "MiB, and memory cannot be added yet",
+		       limit, (unsigned long long)(needed / MIB),
+		       (unsigned long long)(state->guest_memory_bytes / MIB));
+}
+
+static int check_cpu(const struct oci_resources *resources, const struct oci_state *state,
+		     int cgroup_fd, struct err *err)
+{
+	uint64_t period = resources->cpu.period.value;
+	uint32_t needed = size_vcpus_for(resources->cpu.quota.value,
+					 period ? period : period_of(cgroup_fd), size_host_cpus());
+
+	if (!state->guest_vcpus || needed <= state->guest_vcpus)
+		return 0;
+	return err_set(err, EINVAL,
+		       "CPU quota %" PRId64
+		       ": the guest would need %u vCPUs, but was made with %u, and "
+		       "vCPUs cannot be added yet",
+		       resources->cpu.quota.value, needed, state->guest_vcpus);
+}
+
+static int check_running(const struct container *container, struct err *err)
+{
+	if (!container->state)
+		return err_set(err, ENOENT, "container does not exist");
+	if (container->status != OCI_CREATED && container->status != OCI_RUNNING)
+		return err_set(err, ESRCH, CONTAINER_NOT_RUNNING);
+	return 0;
+}
+
+/* ---- both sides ---- */
+
+static int update_guest(const struct container *container, const struct oci_resources *resources,
+			struct err *err)
+{
+	cleanup_free char *text = NULL;
+	ssize_t n = oci_resources_write(resources, &text, err);
+
+	return n < 0 ? (int)n : control_update(container->dir_fd, text, (size_t)n, err);
+}
+
+static int update_both(const struct container *container, const struct oci_resources *resources,
+		       int cgroup_fd, struct err *err)
+{
+	struct limits_machine machine = {container->state->guest_memory_bytes,
+					 container->state->guest_vcpus};
+	struct limits undo = {0};
+	int r = 0;
+
+	if (cgroup_fd >= 0)
+		r = monitor_cgroup_limit(cgroup_fd, resources, &machine, &undo, err);
+	if (r == 0) {
+		r = update_guest(container, resources, err);
+		if (r < 0 && cgroup_fd >= 0)
+			limits_restore(cgroup_fd, &undo);
+	}
+	limits_release(&undo);
+	return r;
+}
+
+static int store(struct container *container, const struct oci_resources *resources,
+		 struct err *err)
+{
+	struct oci_state *state = container->state;
+
+	if (!resources->memory.limit.value && !resources->memory.swap.value)
+		return 0;
+	state->memory_limit = resources->memory.limit.value;
+	state->memory_swap = resources->memory.swap.value;
+	return container_store(container->dir_fd, state, err);
+}
+
+static int update_container(struct container *container, struct oci_resources *resources,
+			    struct err *err)
+{
+	cleanup_close int cgroup_fd = -1;
+	const char *text;
+	int r = container_lock(container, err);
+
+	if (r == 0)
+		r = check_running(container, err);
+	if (r < 0)
+		return r;
+	cgroup_fd = monitor_cgroup_open(container->dir_fd, NULL);
+	merge_memory(resources, container->state);
+	r = check_memory(resources, container->state, err);
+	if (r == 0)
+		r = check_cpu(resources, container->state, cgroup_fd, err);
+	if (r == 0)
+		r = update_both(container, resources, cgroup_fd, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; (text = limits_without_effect(resources, i)); i++)
+		log_warn("%s, ignoring", text);
+	return store(container, resources, err);
+}
+
+static int run_update(const struct globals *globals, const void *opaque,
+		      const struct cli_args *args, struct err *err)
+{
+	CLEANUP(oci_resources) struct oci_resources *resources = NULL;
+	struct container container;
+	int r = container_load(globals, args->items[0], &container, err);
+
+	if (r < 0)
+		return r;
+	r = update_read(opaque, &resources, err);
+	if (r == 0)
+		r = update_container(&container, resources, err);
+	container_release(&container);
+	return r;
+}
+
+const struct cli_command command_update = {
+	.name = "update",
+	.summary = "update container resource constraints",
+	.usage = "<container-id>",
+	.options = update_cli_options,
+	.options_size = sizeof(struct update_options),
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_update,
+};
