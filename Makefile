@@ -5,8 +5,9 @@
 # Sources are found by wildcard, one archive per folder, everything made lies below build/:
 #
 #   build/gen/               C from the .proto files (protoc-c)
-#   build/VARIANT/           objects, FOLDER.a, unit/, fuzz/, fuse/ and the program: caisson, with guest/ beside it, where it looks
-#                            for its kernel and initramfs. Variants: release, address (ASan, UBSan, leaks), thread, cover.
+#   build/VARIANT/           objects, FOLDER.a, unit/, fuzz/, fuse/ and the programs: caisson, with guest/ beside it, where it
+#                            looks for its kernel and initramfs, and caisson-systemd. Variants: release, address (ASan, UBSan,
+#                            leaks), thread, cover.
 #   build/agent/             the agent's objects: it runs in the guest, is static, and is never sanitised
 #   build/release/tests/     static programs that run in a guest: tests/tools/*.c, tests/vm/*.c, tests/bench/*.c
 #   build/guest/initramfs    the agent, packed;  build/kernel/vmlinux: the guest's kernel
@@ -106,7 +107,7 @@ TOOL_FOLDERS := tests/tools tests/vm tests/bench
 GUEST_TESTS := $(patsubst %.c,build/release/tests/%,$(notdir $(sort $(wildcard $(TOOL_FOLDERS:%=%/*.c)))))
 
 # A folder that has no sources yet stops nobody
-PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson) \
+PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson $(B)/caisson-systemd) \
 	$(if $(wildcard guest/main.c),build/release/guest/agent build/guest/initramfs)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -176,6 +177,7 @@ cover:				## line coverage of the unit tests
 
 install: all			## copy to DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $(B)/caisson "$(DESTDIR)$(PREFIX)/bin/caisson"
+	install -D -m 755 $(B)/caisson-systemd "$(DESTDIR)$(PREFIX)/lib/caisson/caisson-systemd"
 	install -D -m 644 build/kernel/vmlinux "$(DESTDIR)$(PREFIX)/lib/caisson/vmlinux"
 	install -D -m 644 build/guest/initramfs "$(DESTDIR)$(PREFIX)/lib/caisson/initramfs"
 
@@ -193,7 +195,7 @@ build/.tools:
 	$(Q)mkdir -p build
 	$(Q)for t in $(firstword $(CC)) $(PROTOC_C) $(AR); do command -v "$$t" > /dev/null || \
 		{ echo "$$t is not installed; run 'make deps' as root" >&2; exit 1; }; done
-	$(Q)for h in protobuf-c/protobuf-c.h yajl/yajl_parse.h seccomp.h sys/capability.h; do \
+	$(Q)for h in protobuf-c/protobuf-c.h yajl/yajl_parse.h seccomp.h sys/capability.h systemd/sd-bus.h; do \
 		echo "#include <$$h>" | $(CC) -E - > /dev/null 2>&1 || \
 		{ echo "The header <$$h> is not installed; run 'make deps' as root" >&2; exit 1; }; done
 	$(Q)touch $@
@@ -238,6 +240,11 @@ $(foreach f,$(FOLDERS),$(eval $(call archive_rules,$(f))))
 $(B)/caisson: $(B)/runtime/main.o $(call archives_for,runtime)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+# Always dynamic: sd-bus has no static library
+$(B)/caisson-systemd: $(B)/systemd/caisson-systemd.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(patsubst -static-pie,-pie,$(LDFLAGS_ALL)) -o $@ $^ -lsystemd
 
 # A test may name further linker flags in its opening comment, e.g. " * LDFLAGS: -Wl,--wrap=malloc"
 link_test = $(Q)$(CC) $(LDFLAGS_ALL) $$(sed -n 's/^ \* LDFLAGS: //p' $(filter %.c,$^)) -o $@ $(filter %.o,$^) \

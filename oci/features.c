@@ -116,8 +116,8 @@ static void write_linux(struct json_writer *w)
 	json_write_open(w, '{');
 	flag(w, "v1", false);
 	flag(w, "v2", true);
-	flag(w, "systemd", false);
-	flag(w, "systemdUser", false);
+	flag(w, "systemd", true);
+	flag(w, "systemdUser", true);
 	flag(w, "rdma", false);
 	json_write_close(w, '}');
 	enabled(w, "seccomp", false);

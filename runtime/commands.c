@@ -37,7 +37,8 @@ const struct cli_option cli_global_options[] = {
 	  "root directory for storage of container state (this should be located in tmpfs) "
 	  "(default: \"" ROOT_DEFAULT "\", or $XDG_RUNTIME_DIR/caisson when not root)"),
 	G("systemd-cgroup", 0, CLI_BOOL, systemd_cgroup,
-	  "accepted, not supported yet: cgroupsPath is taken as a path"),
+	  "enable systemd cgroup support, expects cgroupsPath to be of form \"slice:prefix:name\" "
+	  "for e.g. \"system.slice:caisson:434234\""),
 	G("rootless", 0, CLI_TRISTATE, rootless, "accepted ('true', 'false', or 'auto')"),
 	G("criu", 0, CLI_STRING, criu, NULL),
 	G("version", 'v', CLI_BOOL, version, "print the version"),

@@ -344,6 +344,7 @@ static int start_monitor(struct launch *l, struct err *err)
 		.nvcpus = l->machine.nvcpus,
 		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
 		.console_socket_fd = l->console_fd,
+		.systemd_cgroup = l->globals->systemd_cgroup,
 		.debug = l->globals->debug,
 		.bundle = l->bundle,
 		.rootfs = l->rootfs,
@@ -562,8 +563,6 @@ static void warn(const struct launch *l)
 		log_warn("config.json: linux.seccomp is not applied yet");
 	for (size_t i = 0; (text = limits_without_effect(&l->config->linux_.resources, i)); i++)
 		log_warn("config.json: linux.resources.%s, ignoring", text);
-	if (l->globals->systemd_cgroup)
-		log_warn("--systemd-cgroup is not supported yet: cgroupsPath is taken as a path");
 }
 
 int launch_create(const struct globals *globals, const struct launch_options *options,

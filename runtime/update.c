@@ -120,11 +120,12 @@ static int update_both(const struct container *container, const struct oci_resou
 	int r = 0;
 
 	if (cgroup_fd >= 0)
-		r = monitor_cgroup_limit(cgroup_fd, resources, &machine, &undo, err);
+		r = monitor_cgroup_limit(container->dir_fd, cgroup_fd, resources, &machine, &undo,
+					 err);
 	if (r == 0) {
 		r = update_guest(container, resources, err);
 		if (r < 0 && cgroup_fd >= 0)
-			limits_restore(cgroup_fd, &undo);
+			monitor_cgroup_restore(container->dir_fd, cgroup_fd, &undo);
 	}
 	limits_release(&undo);
 	return r;

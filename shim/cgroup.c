@@ -35,6 +35,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "shim/control.h"
+#include "shim/systemd.h"
 
 #define CGROUP_FILE "cgroup"
 #define CGROUP_ATTEMPTS 16
@@ -305,6 +306,27 @@ int cgroup_enter(const char *configured, const char *id, int state_fd, int *out,
 	return *out < 0 ? err_sys(err, errno, "cgroup '%s'", path) : 0;
 }
 
+int cgroup_adopt(int state_fd, int *out, struct err *err)
+{
+	char own[CGROUP_PATH_MAX], note[2 * CGROUP_PATH_MAX];
+	cleanup_close int root_fd = -1;
+	const char *root = NULL;
+	int r, n;
+
+	root_fd = hierarchy_open(&root, err);
+	if (root_fd < 0)
+		return root_fd;
+	r = own_cgroup(own, sizeof(own), err);
+	if (r < 0)
+		return r;
+	n = snprintf(note, sizeof(note), "%s\n%s\n0\n", root, own);
+	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
+	if (r < 0)
+		return r;
+	*out = openat(root_fd, own[1] ? own + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *out < 0 ? err_sys(err, errno, "cgroup '%s'", own) : 0;
+}
+
 /* ---- removing ---- */
 
 /* Reading re-arms poll(2) on the file */
@@ -445,6 +467,9 @@ int monitor_cgroup_remove(int state_fd, struct err *err)
 	ssize_t n;
 	int r;
 
+	r = systemd_scope_stop(state_fd, err);
+	if (r < 0)
+		return r;
 	n = io_read_file(state_fd, CGROUP_FILE, 3 * CGROUP_PATH_MAX, &text, err);
 	if (n == -ENOENT)
 		return 0;

@@ -20,6 +20,9 @@
 int cgroup_path(const char *configured, const char *id, const char *own, char *out,
 		struct err *err);
 
+/** cgroup_adopt() - The same for a process that was moved into its cgroup by systemd, which also removes it */
+int cgroup_adopt(int state_fd, int *out, struct err *err);
+
 /**
  * cgroup_enter() - Make the container's cgroup, note in @state_fd what was made, and move this process into it
  * @out:	Its directory, the caller's; set on success

@@ -40,7 +40,8 @@ struct monitor_args {
 	uint32_t nvcpus;
 	int stdio[3];	       /* the container's, without a terminal; borrowed */
 	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */
-	bool debug;	       /* the guest kernel's log goes to the log at debug level */
+	bool systemd_cgroup; /* the cgroup is a scope of systemd's */
+	bool debug;	     /* the guest kernel's log goes to the log at debug level */
 	const char *bundle, *rootfs; /* absolute, as hooks are told */
 	/*
 	 * Runs prestart and createRuntime hooks, in the caller's process, when the monitor (@pid) has its namespaces; not called
@@ -76,12 +77,15 @@ int monitor_cgroup_open(int state_fd, struct err *err);
 
 /**
  * monitor_cgroup_limit() - Apply the host's side of the container's limits to its cgroup; all of them or none
- * @undo:	NULL, or what to give to limits_restore(), released by the caller
+ * @state_fd:	The state directory: a scope of systemd's is told, too
+ * @undo:	What to give to monitor_cgroup_restore(), released by the caller
  * Return: 0 or -errno
  */
-int monitor_cgroup_limit(int cgroup_fd, const struct oci_resources *resources,
+int monitor_cgroup_limit(int state_fd, int cgroup_fd, const struct oci_resources *resources,
 			 const struct limits_machine *machine, struct limits *undo,
 			 struct err *err);
+/** monitor_cgroup_restore() - Take it back, as far as that goes */
+void monitor_cgroup_restore(int state_fd, int cgroup_fd, const struct limits *undo);
 
 /**
  * monitor_failure() - Why the guest died, for `run` and `start` after exit status 255

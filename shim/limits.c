@@ -23,6 +23,7 @@
 #include "oci/limits.h"
 #include "shim/control.h"
 #include "shim/monitor.h"
+#include "shim/systemd.h"
 
 #define OOM_SCORE_FILE "/proc/self/oom_score_adj"
 #define OOM_SCORE_LAST \
@@ -64,8 +65,8 @@ static const char *drop_unavailable(struct limits *limits, const char *controlle
 	return dropped;
 }
 
-int monitor_cgroup_limit(int cgroup_fd, const struct oci_resources *resources,
-			 const struct limits_machine *machine, struct limits *undo, struct err *err)
+int limits_host(int cgroup_fd, const struct oci_resources *resources,
+		const struct limits_machine *machine, struct limits *undo, struct err *err)
 {
 	cleanup_free char *controllers = NULL;
 	struct limits limits = {0};
@@ -85,6 +86,28 @@ int monitor_cgroup_limit(int cgroup_fd, const struct oci_resources *resources,
 		r = limits_apply(cgroup_fd, &limits, undo, err);
 	limits_release(&limits);
 	return r;
+}
+
+int monitor_cgroup_limit(int state_fd, int cgroup_fd, const struct oci_resources *resources,
+			 const struct limits_machine *machine, struct limits *undo, struct err *err)
+{
+	int r = limits_host(cgroup_fd, resources, machine, undo, err);
+
+	if (r < 0)
+		return r;
+	r = systemd_scope_set(state_fd, cgroup_fd, undo, err);
+	if (r < 0)
+		limits_restore(cgroup_fd, undo);
+	return r;
+}
+
+void monitor_cgroup_restore(int state_fd, int cgroup_fd, const struct limits *undo)
+{
+	struct err err = {0};
+
+	limits_restore(cgroup_fd, undo);
+	if (systemd_scope_set(state_fd, cgroup_fd, undo, &err) < 0)
+		log_warn("%s, ignoring", err.msg);
 }
 
 /* So that the files that a guest knows fit into the cgroup's memory; the file server divides what it finds */
@@ -130,7 +153,7 @@ int limits_open(struct shim *s, int cgroup_fd, struct err *err)
 	int r = 0;
 
 	if (cgroup_fd >= 0)
-		r = monitor_cgroup_limit(cgroup_fd, resources, &machine, NULL, err);
+		r = limits_host(cgroup_fd, resources, &machine, NULL, err);
 	else if (has_limits(resources, &machine))
 		log_warn("The container has no cgroup on the host: its limits hold in the guest "
 			 "only");

@@ -6,8 +6,13 @@
 #define SHIM_LIMITS_H
 
 #include "lib/err.h"
+#include "oci/limits.h"
 
 struct shim;
+
+/** limits_host() - Write the host's side of @resources to @cgroup_fd; @undo as for limits_apply() */
+int limits_host(int cgroup_fd, const struct oci_resources *resources,
+		const struct limits_machine *machine, struct limits *undo, struct err *err);
 
 /**
  * limits_open() - Limit this process's cgroup for the guest, its descriptors for the vmm; give it the container's oom_score_adj

@@ -238,14 +238,34 @@ static int session_open(struct shim *s, struct err *err)
 	return 0;
 }
 
-/* Without one a container still runs, with its limits in the guest */
+/* Until the command has had systemd make the scope with this process in it */
+static int wait_for_scope(struct shim *s, struct err *err)
+{
+	char go;
+	ssize_t n;
+
+	do
+		n = recv(s->report_fd, &go, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? 0
+		      : err_set(err, ECANCELED,
+				"the container was given up while it was being made");
+}
+
+/* Without one a container still runs, with its limits in the guest; unless systemd was asked for it */
 static int cgroup_open(struct shim *s, struct err *err)
 {
 	cleanup_close int fd = -1;
 	struct err why = {0};
-	int r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd, &fd,
-			     &why);
+	int r;
 
+	if (s->args->systemd_cgroup) {
+		r = wait_for_scope(s, err);
+		if (r == 0)
+			r = cgroup_adopt(s->state_fd, &fd, err);
+		return r < 0 ? r : limits_open(s, fd, err);
+	}
+	r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd, &fd, &why);
 	if (r < 0)
 		log_info("The container has no cgroup on the host: %s", why.msg);
 	return limits_open(s, fd, err);

@@ -7,6 +7,7 @@
  *     fork into a new pid namespace ─────────▶   shim_main(): pid 1 there, never executes another program
  *     prestart, createRuntime hooks ◀────────    "namespaces are there", with such hooks only
  *                                  ─────────▶    go on; or the end of the pair: undo
+ *     (systemd's scope is made, "go") ───────▶   (waits for it, shim/systemd.c)
  *     waits on a socket pair       ◀─────────    "created", or why not, after it has undone everything
  *     returns; the child is orphaned to the next subreaper when the command exits
  *
@@ -34,6 +35,7 @@
 #include "lib/log.h"
 #include "shim/control.h"
 #include "shim/monitor.h"
+#include "shim/systemd.h"
 
 #define SPAWN_UNDO_TIMEOUT_MS 20000 /* for the child to leave after it has reported a failure */
 
@@ -174,6 +176,44 @@ static void undo(const struct monitor_args *args)
 	(void)unlinkat(args->state_fd, SHIM_FAILURE_FILE, 0);
 }
 
+/* The monitor's way into its scope, while it waits for a byte */
+static int start_scope(const struct monitor_args *args, const struct monitor *monitor, int fd,
+		       struct err *err)
+{
+	struct systemd_unit unit;
+	int r;
+
+	if (!args->systemd_cgroup)
+		return 0;
+	r = systemd_unit_parse(args->config->linux_.cgroups_path, args->id, geteuid() != 0, &unit,
+			       err);
+	if (r == 0)
+		r = systemd_scope_start(&unit, args->id, monitor->pid, args->state_fd, err);
+	if (r == 0 && send(fd, "g", 1, MSG_NOSIGNAL) != 1)
+		r = err_set(err, EIO, "the monitor died before the container was created");
+	return r;
+}
+
+/* The monitor has applied the limits; systemd has to know them, or it may take them back */
+static int set_scope(const struct monitor_args *args, struct err *err)
+{
+	const struct limits_machine machine = {args->memory_bytes, args->nvcpus};
+	cleanup_close int cgroup_fd = -1;
+	struct limits limits = {0};
+	int r;
+
+	if (!args->systemd_cgroup)
+		return 0;
+	cgroup_fd = monitor_cgroup_open(args->state_fd, err);
+	if (cgroup_fd < 0)
+		return cgroup_fd;
+	r = limits_plan(&args->config->linux_.resources, LIMITS_HOST, &machine, &limits, err);
+	if (r == 0)
+		r = systemd_scope_set(args->state_fd, cgroup_fd, &limits, err);
+	limits_release(&limits);
+	return r;
+}
+
 static int spawn(const struct monitor_args *args, struct exports *exports, struct monitor *out,
 		 struct err *err)
 {
@@ -195,7 +235,14 @@ static int spawn(const struct monitor_args *args, struct exports *exports, struc
 	if (r < 0)
 		return r;
 	close_fd(&theirs);
-	r = wait_report(args, monitor.pid, ours, err);
+	r = start_scope(args, &monitor, ours, err);
+	if (r == 0)
+		r = wait_report(args, monitor.pid, ours, err);
+	if (r == 0) {
+		r = set_scope(args, err);
+		if (r < 0)
+			(void)kill(monitor.pid, SIGKILL);
+	}
 	if (r < 0) {
 		close_fd(&ours); /* it may still wait for our word */
 		reap(&monitor);

@@ -48,6 +48,7 @@ done
 
 library 'yajl/' 'oci/json\.c'
 library 'netlink/' 'shim/network\.c'
+library 'systemd/' 'systemd/.*'
 library 'seccomp\.h' 'lib/seccomp\.c'
 library 'sys/capability\.h' 'lib/caps\.c'
 library 'linux/kvm\.h' 'kvm/.*'
