@@ -14,12 +14,10 @@ SEED=${SEED:-$EPOCHSECONDS}
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# The monitor and vmm, found by parentage: what the command has forked, and what that has
-victim() { # COMMAND-PID WHAT
-	local monitor
-	monitor=$(pid_of c1 2> /dev/null)
-	[[ $monitor =~ ^[1-9][0-9]*$ ]] || monitor=$(pgrep -P "$1" | head -n 1)
-	case $2 in
+# The process to kill: the monitor is what state.json names, or while it is being made the command's child; the vmm is its child
+victim() { # COMMAND-PID MONITOR-PID WHAT
+	local monitor=${2:-$(pgrep -P "$1" | head -n 1)}
+	case $3 in
 	command) echo "$1" ;;
 	monitor) echo "$monitor" ;;
 	vmm) [[ -z $monitor ]] || pgrep -P "$monitor" | head -n 1 ;;
@@ -28,13 +26,13 @@ victim() { # COMMAND-PID WHAT
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
-# The command line of OP in "$@"'s place; its scene is set before
-operation() { # OP
+# The words of OP's command line in $WORDS: the command is run without a shell between, so that its pid is its own
+words_of() { # OP
 	case $1 in
-	create) runtime create --bundle "$BUNDLE" c1 ;;
-	start) runtime start c1 ;;
-	exec) runtime exec c1 true ;;
-	delete) runtime delete --force c1 ;;
+	create) WORDS=(create --bundle "$BUNDLE" c1) ;;
+	start) WORDS=(start c1) ;;
+	exec) WORDS=(exec c1 true) ;;
+	delete) WORDS=(delete --force c1) ;;
 	esac
 }
 
@@ -46,14 +44,15 @@ scene() { # OP
 }
 
 round() { # OP DURATION-MS
-	local victims=(command monitor vmm) pid target what delay killed=no
+	local victims=(command monitor vmm) pid monitor='' target what delay killed=no
 	scene "$1" || { echo "the scene of $1: $?"; return 1; }
+	[[ $1 == create ]] || monitor=$(pid_of c1)
 	what=${victims[RANDOM % 3]}
 	delay=$((RANDOM * $2 / 32768))
-	operation "$1" > "$WORK/said" 2>&1 < /dev/null & pid=$!
+	"$CAISSON" --root "$ROOT" "${WORDS[@]}" > "$WORK/said" 2>&1 < /dev/null & pid=$!
 	# the moment is the point of the test, not something waited for
 	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
-	target=$(victim "$pid" "$what")
+	target=$(victim "$pid" "$monitor" "$what")
 	[[ -z $target ]] || { kill -KILL "$target" 2> /dev/null && killed=yes; }
 	wait "$pid" || true
 	runtime delete --force c1 > "$WORK/deleted" 2>&1 || { echo "$1, $what after $delay ms: delete --force: $?"; cat "$WORK/said" "$WORK/deleted"; return 1; }
@@ -66,9 +65,10 @@ rounds() { # OP
 	RANDOM=$SEED
 	bundle
 	sh_args 'sleep 100000'
+	words_of "$1"
 	scene "$1"
 	start=$(now_ms)
-	operation "$1" > /dev/null 2>&1 < /dev/null
+	runtime "${WORDS[@]}" > /dev/null 2>&1 < /dev/null
 	duration=$(($(now_ms) - start))
 	runtime delete --force c1
 	for ((i = 1; i <= n; i++)); do round "$1" "$duration" || { echo "round $i, SEED=$SEED"; return 1; }; done
