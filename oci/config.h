@@ -8,6 +8,7 @@
 #ifndef OCI_CONFIG_H
 #define OCI_CONFIG_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,6 +44,23 @@ enum oci_cap_set {
 	OCI_CAP_AMBIENT
 };
 
+struct oci_scheduler {
+	bool present;
+	uint32_t policy; /* SCHED_* of sched_setattr(2) */
+	int32_t nice, priority;
+	uint64_t flags;				     /* SCHED_FLAG_* */
+	uint64_t runtime_ns, deadline_ns, period_ns; /* SCHED_DEADLINE */
+};
+struct oci_io_priority {
+	bool present;
+	uint32_t class_; /* IOPRIO_CLASS_*: 1 RT, 2 BE, 3 IDLE */
+	uint32_t level;	 /* 0 to 7 */
+};
+/* Of exec'd processes; lists like "0-3,7", NULL or "" when absent */
+struct oci_cpu_affinity {
+	char *initial, *final;
+};
+
 struct oci_process {
 	bool terminal;
 	struct {
@@ -68,6 +86,9 @@ struct oci_process {
 	bool has_oom_score_adj;
 	int32_t oom_score_adj;
 	char *apparmor_profile, *selinux_label; /* NULL or "" when absent */
+	struct oci_scheduler scheduler;
+	struct oci_io_priority io_priority;
+	struct oci_cpu_affinity exec_cpu_affinity;
 };
 
 /* One range of ids: as many, from host_id on outside, are container_id and up inside */
@@ -258,6 +279,8 @@ struct oci_config {
 		struct oci_pairs sysctl; /* with dots: "net.ipv4.conf.eth0/1.mtu" */
 		struct oci_strings masked_paths, readonly_paths;
 		char *cgroups_path, *rootfs_propagation, *mount_label;
+		bool has_personality;
+		uint32_t personality; /* PER_* of personality(2) */
 		bool has_seccomp, has_resources;
 		struct oci_resources resources; /* nothing given unless has_resources */
 		struct oci_idmaps uid_mappings, gid_mappings;
@@ -337,6 +360,13 @@ bool oci_idmap_to_host(const struct oci_idmaps *maps, uint32_t id, uint32_t *out
 
 /** oci_namespace_name() - As in config.json: "pid", "network", … */
 const char *oci_namespace_name(enum oci_ns ns);
+
+/**
+ * oci_cpu_set() - The CPUs of a list like "0-3,7", for sched_setaffinity(2)
+ * @out:	CPUs from 0 to 1023
+ * Return: 0, or -EINVAL for anything but such a list (the empty one too)
+ */
+int oci_cpu_set(const char *list, cpu_set_t *out);
 
 /** oci_annotation() - Value of an annotation, or NULL */
 const char *oci_annotation(const struct oci_config *config, const char *key);

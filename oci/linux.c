@@ -158,7 +158,7 @@ int linux_parse(const struct json_at *at, struct oci_config *config, struct err 
 	static int (*const parts[])(const struct json_at *, struct oci_config *, struct err *) = {
 		namespaces_parse,    parse_idmaps,	time_offsets_parse, parse_devices,
 		parse_sysctl,	     parse_seccomp,	parse_resources,    intel_rdt_parse,
-		memory_policy_parse, net_devices_parse,
+		memory_policy_parse, net_devices_parse, personality_parse,
 	};
 	int r = json_fill(at, linux_fields, config, err);
 

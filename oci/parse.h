@@ -11,6 +11,11 @@
 
 int process_parse(const struct json_at *at, struct oci_process *out, struct err *err);
 void process_release(struct oci_process *process);
+/** schedule_parse() - process.scheduler, ioPriority and execCPUAffinity */
+int schedule_parse(const struct json_at *at, struct oci_process *out, struct err *err);
+void schedule_write(struct json_writer *w, const struct oci_process *process);
+/** personality_parse() - linux.personality */
+int personality_parse(const struct json_at *at, struct oci_config *out, struct err *err);
 int linux_parse(const struct json_at *at, struct oci_config *out, struct err *err);
 void linux_release(struct oci_config *config);
 int resources_parse(const struct json_at *at, struct oci_resources *out, struct err *err);

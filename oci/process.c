@@ -4,8 +4,7 @@
  * of the agent's Exec request.
  *
  * What is refused here is what execve, setrlimit or capset would refuse later in the guest, where
- * the reason is harder to see. Scheduler, I/O priority and CPU affinity are ignored: they are about
- * the host's CPUs.
+ * the reason is harder to see. Scheduler, I/O priority and CPU affinity: schedule.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -209,6 +208,7 @@ int process_parse(const struct json_at *at, struct oci_process *out, struct err 
 		parse_user,
 		parse_caps,
 		parse_rlimits,
+		schedule_parse,
 	};
 	struct json_at console;
 	int r = json_fill(at, process_fields, out, err);
@@ -241,6 +241,8 @@ void process_release(struct oci_process *process)
 	free(process->rlimits);
 	free(process->apparmor_profile);
 	free(process->selinux_label);
+	free(process->exec_cpu_affinity.initial);
+	free(process->exec_cpu_affinity.final);
 }
 
 void oci_process_free(struct oci_process *process)
@@ -376,6 +378,7 @@ static void process_write(struct json_writer *w, const struct oci_process *proce
 		json_write_int(w, process->oom_score_adj);
 	}
 	write_optional(w, "selinuxLabel", process->selinux_label);
+	schedule_write(w, process);
 	json_write_close(w, '}');
 }
 
