@@ -42,6 +42,7 @@
 #include "guest/lookup.h"
 #include "guest/process.h"
 #include "guest/rootfs.h"
+#include "guest/sysctl.h"
 
 #define PASSWD_MAX (1u << 20)
 
@@ -121,43 +122,9 @@ static int step_hostname(struct child *child, struct err *err)
 	return 0;
 }
 
-/*
- * As sysctl(8) does: what comes first separates, so that "net.ipv4.conf.eth0/1.forwarding" is about interface eth0.1, and
- * "net/ipv4/ip_forward" is a path already.
- */
-static void sysctl_path(char *key)
-{
-	if (key[strcspn(key, "./")] == '/')
-		return;
-	for (char *p = key; *p; p++)
-		*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
-}
-
-/* By the guest's /proc: what is set there is the writer's own namespaces', and the container need not have one */
 static int step_sysctl(struct child *child, struct err *err)
 {
-	const struct oci_pairs *sysctl = &child->args->config->linux_.sysctl;
-	cleanup_close int base = -1;
-
-	if (!sysctl->n)
-		return 0;
-	base = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (base < 0)
-		return err_sys(err, errno, "cannot open /proc/sys");
-	for (size_t i = 0; i < sysctl->n; i++) {
-		const char *value = sysctl->items[i].value;
-		cleanup_free char *path = strdup(sysctl->items[i].key);
-		cleanup_close int fd = -1;
-
-		if (!path)
-			return err_sys(err, ENOMEM, "cannot set linux.sysctl");
-		sysctl_path(path);
-		fd = path_open_beneath(base, path, O_WRONLY, 0, err);
-		if (fd < 0 || write(fd, value, strlen(value)) < 0)
-			return err_sys(err, errno, "cannot set sysctl '%.256s'",
-				       sysctl->items[i].key);
-	}
-	return 0;
+	return sysctl_apply(&child->args->config->linux_.sysctl, err);
 }
 
 static int step_attach(struct child *child, struct err *err)
@@ -202,7 +169,7 @@ static int step_console(struct child *child, struct err *err)
 
 static int step_hide(struct child *child, struct err *err)
 {
-	int r = devices_finish(&child->rootfs, err);
+	int r = rootfs_finish(&child->rootfs, err);
 
 	return r < 0 ? r : rootfs_hide(&child->rootfs, err);
 }

@@ -10,8 +10,8 @@
 
 /** devices_make() - Default nodes and links, then linux.devices; nothing when /dev is a bind mount, as in runc */
 int devices_make(struct rootfs *rootfs, struct err *err);
-/** devices_finish() - Make a /dev that was asked for read-only so */
-int devices_finish(struct rootfs *rootfs, struct err *err);
+/** devices_prepare() - For a user namespace: make the nodes before it is entered, in a mount namespace of the caller's own */
+int devices_prepare(struct rootfs *rootfs, struct err *err);
 
 /**
  * terminal_open() - Open a new terminal from the container's own /dev/ptmx

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A table of words. "ro" and "rw" are one flag set and cleared; later words win over earlier ones, as with mount(8).
+ *
+ * For a bind mount a cleared flag is a wish of its own: "suid" takes nosuid off, which the source's mount may have. What a
+ * bind mount cannot have for itself, since it is the file system's (sync, dirsync, mand, iversion, lazytime), stays the source's.
  */
 #include "guest/mount_options.h"
 
@@ -155,7 +158,7 @@ static int take_data(const char *word, struct mount_options *out, struct err *er
 	return 0;
 }
 
-static void set_attrs(struct mount_options *out)
+static void set_attrs(struct mount_options *out, unsigned long cleared)
 {
 	static const struct {
 		unsigned long flag;
@@ -169,8 +172,11 @@ static void set_attrs(struct mount_options *out)
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
 		if (out->flags & map[i].flag)
 			out->attr_set |= map[i].attr;
+		else if (cleared & map[i].flag)
+			out->attr_clear |= map[i].attr;
 	}
-	if (!(out->flags & ATIME_FLAGS))
+	/* One field of several values; with none of them it is relatime, the kernel's default */
+	if (!((out->flags | cleared) & ATIME_FLAGS))
 		return;
 	out->attr_clear |= MOUNT_ATTR__ATIME;
 	if (out->flags & MS_STRICTATIME)
@@ -179,33 +185,51 @@ static void set_attrs(struct mount_options *out)
 		out->attr_set |= MOUNT_ATTR_NOATIME;
 }
 
+static int take_propagation(unsigned long flags, struct mount_options *out, struct err *err)
+{
+	if (out->npropagation == MOUNT_PROPAGATIONS_MAX)
+		return err_set(err, E2BIG, "more than %d propagation options",
+			       MOUNT_PROPAGATIONS_MAX);
+	out->propagation[out->npropagation++] = flags;
+	return 0;
+}
+
+static int take_word(const char *word, struct mount_options *out, unsigned long *cleared,
+		     struct err *err)
+{
+	const struct flag_word *found = find_flag(flag_words, ARRAY_SIZE(flag_words), word);
+	unsigned long propagation = mount_propagation_parse(word);
+
+	if (found && found->flag == MS_NODEV)
+		out->dev = found->clear;
+	if (found && found->clear) {
+		out->flags &= ~found->flag;
+		*cleared |= found->flag;
+	} else if (found) {
+		out->flags |= found->flag;
+		*cleared &= ~found->flag;
+	} else if (propagation) {
+		return take_propagation(propagation, out, err);
+	} else if (strcmp(word, "tmpcopyup") == 0) {
+		out->copy_up = true;
+	} else if (!take_recursive(word, out)) {
+		return take_data(word, out, err);
+	}
+	return 0;
+}
+
 int mount_options_parse(const struct oci_strings *options, struct mount_options *out,
 			struct err *err)
 {
+	unsigned long cleared = 0;
+
 	*out = (struct mount_options){0};
 	for (size_t i = 0; i < options->n; i++) {
-		const char *word = options->items[i];
-		const struct flag_word *found = find_flag(flag_words, ARRAY_SIZE(flag_words), word);
-		unsigned long propagation = mount_propagation_parse(word);
-		int r;
+		int r = take_word(options->items[i], out, &cleared, err);
 
-		if (found && found->flag == MS_NODEV)
-			out->dev = found->clear;
-		if (found && found->clear) {
-			out->flags &= ~found->flag;
-		} else if (found) {
-			out->flags |= found->flag;
-		} else if (propagation) {
-			if (out->npropagation < MOUNT_PROPAGATIONS_MAX)
-				out->propagation[out->npropagation++] = propagation;
-		} else if (strcmp(word, "tmpcopyup") == 0) {
-			out->copy_up = true;
-		} else if (!take_recursive(word, out)) {
-			r = take_data(word, out, err);
-			if (r < 0)
-				return r;
-		}
+		if (r < 0)
+			return r;
 	}
-	set_attrs(out);
+	set_attrs(out, cleared);
 	return 0;
 }

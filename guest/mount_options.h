@@ -13,12 +13,12 @@
 #include "oci/config.h"
 
 #define MOUNT_DATA_MAX 4095 /* bytes that mount(2) takes */
-#define MOUNT_PROPAGATIONS_MAX 4
+#define MOUNT_PROPAGATIONS_MAX 16
 
 struct mount_options {
 	unsigned long flags; /* MS_* for mount(2); MS_BIND and MS_REC for binds */
 	uint64_t attr_set,
-		attr_clear; /* MOUNT_ATTR_* that the flags mean for a bind mount (mount_setattr) */
+		attr_clear; /* MOUNT_ATTR_* that the words mean for a bind mount (mount_setattr) */
 	uint64_t rec_set,
 		rec_clear; /* MOUNT_ATTR_* for the mount and all below: "rro", "rnosuid", … */
 	unsigned long propagation
@@ -29,7 +29,7 @@ struct mount_options {
 	char data[MOUNT_DATA_MAX + 1]; /* joined by commas */
 };
 
-/** mount_options_parse() - Return: 0, or -E2BIG when the data is too long */
+/** mount_options_parse() - Return: 0, or -E2BIG when there are too many of them or the data is too long */
 int mount_options_parse(const struct oci_strings *options, struct mount_options *out,
 			struct err *err);
 

@@ -16,12 +16,15 @@
 #include <sys/mount.h>
 
 #include "lib/cleanup.h"
+#include "lib/log.h"
 
 #include "guest/agent.h"
 #include "guest/creds.h"
 #include "guest/lookup.h"
 #include "guest/mount_options.h"
 #include "guest/support.h"
+#include "guest/sysctl.h"
+#include "guest/userns.h"
 #include "oci/features.h"
 
 static int parse(const char *const *words, struct mount_options *out)
@@ -52,6 +55,22 @@ static void test_flags(void **state)
 	PARSE(&o, "ro", "nosuid", "rw", "suid");
 	assert_int_equal(o.flags, 0);
 	assert_int_equal(o.attr_set, 0);
+	/* A flag that is cleared is a wish too: the source of a bind mount may have it */
+	assert_int_equal(o.attr_clear, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID);
+	PARSE(&o, "suid", "nosuid", "atime");
+	assert_int_equal(o.attr_set, MOUNT_ATTR_NOSUID);
+	assert_int_equal(o.attr_clear, MOUNT_ATTR__ATIME);
+	PARSE(&o, "sync", "dirsync", "mand", "iversion", "lazytime", "silent", "nodiratime",
+	      "nosymfollow", "remount", "relatime");
+	assert_int_equal(o.flags, MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION |
+					  MS_LAZYTIME | MS_SILENT | MS_NODIRATIME |
+					  256 /* nosymfollow */ | MS_REMOUNT | MS_RELATIME);
+	PARSE(&o, "sync", "async", "mand", "nomand", "iversion", "noiversion", "lazytime",
+	      "nolazytime", "silent", "loud", "nosymfollow", "symfollow", "nodiratime", "diratime",
+	      "relatime", "norelatime", "strictatime", "nostrictatime", "noexec", "exec", "nodev",
+	      "dev");
+	assert_int_equal(o.flags, 0);
+	assert_string_equal(o.data, "");
 	PARSE(&o, "rbind", "strictatime");
 	assert_int_equal(o.flags, MS_BIND | MS_REC | MS_STRICTATIME);
 	assert_int_equal(o.attr_set, MOUNT_ATTR_STRICTATIME);
@@ -71,6 +90,63 @@ static void test_recursive(void **state)
 	PARSE(&o, "relatime", "rw");
 	assert_int_equal(o.rec_set, 0);
 	assert_int_equal(o.rec_clear, 0);
+	PARSE(&o, "rrw", "rdev", "rexec", "rdiratime", "rsymfollow", "rsuid");
+	assert_int_equal(o.rec_set, 0);
+	assert_int_equal(o.rec_clear, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+					      MOUNT_ATTR_NODIRATIME | 0x00200000 |
+					      MOUNT_ATTR_NOSUID);
+	PARSE(&o, "rnodev", "rnoexec", "rnodiratime", "rnosymfollow", "rstrictatime");
+	assert_int_equal(o.rec_set, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODIRATIME |
+					    0x00200000 | MOUNT_ATTR_STRICTATIME);
+	PARSE(&o, "rnoatime", "ratime", "rrelatime", "rnorelatime", "rnostrictatime");
+	assert_int_equal(o.rec_set, 0);
+	assert_int_equal(o.rec_clear, MOUNT_ATTR__ATIME);
+	assert_string_equal(o.data, "");
+}
+
+static void test_sysctl_keys(void **state)
+{
+	static const char *const cases[][2] = {
+		{"net.ipv4.ip_forward", "net/ipv4/ip_forward"},
+		{"net/ipv4/ip_forward", "net/ipv4/ip_forward"},
+		{"net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding"},
+		{"net/ipv4/conf/eth0.100/forwarding", "net/ipv4/conf/eth0.100/forwarding"},
+		{"plain", "plain"},
+		{"", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char key[64];
+
+		(void)strcpy(key, cases[i][0]);
+		sysctl_path(key);
+		assert_string_equal(key, cases[i][1]);
+	}
+}
+
+static void test_host_ids(void **state)
+{
+	struct oci_idmap maps[] = {{0, 100000, 1000}, {4294967290u, 5, 4}};
+	struct oci_config config = {0};
+	uid_t uid;
+	gid_t gid;
+
+	(void)state;
+	assert_int_equal(userns_host_ids(&config, 7, 8, &uid, &gid), 0);
+	assert_int_equal(uid, 7);
+	assert_int_equal(gid, 8);
+	config.linux_.namespaces[OCI_NS_USER].present = true;
+	config.linux_.uid_mappings = (struct oci_idmaps){maps, 2};
+	config.linux_.gid_mappings = (struct oci_idmaps){maps, 1};
+	assert_int_equal(userns_host_ids(&config, 999, 0, &uid, &gid), 0);
+	assert_int_equal(uid, 100999);
+	assert_int_equal(gid, 100000);
+	assert_int_equal(userns_host_ids(&config, 4294967293u, 1, &uid, &gid), 0);
+	assert_int_equal(uid, 8);
+	assert_int_equal(userns_host_ids(&config, 1000, 0, &uid, &gid), -EINVAL);
+	assert_int_equal(userns_host_ids(&config, 4294967294u, 0, &uid, &gid), -EINVAL);
+	assert_int_equal(userns_host_ids(&config, 0, 4294967290u, &uid, &gid), -EINVAL);
 }
 
 /* The specification's mount options */
@@ -169,6 +245,7 @@ static void test_features(void **state)
 
 static void test_propagation(void **state)
 {
+	const char *many[MOUNT_PROPAGATIONS_MAX + 2] = {0};
 	struct mount_options o;
 
 	(void)state;
@@ -177,7 +254,11 @@ static void test_propagation(void **state)
 	assert_int_equal(o.propagation[0], MS_SLAVE | MS_REC);
 	assert_int_equal(o.propagation[1], MS_SHARED);
 	assert_true(o.copy_up);
-	PARSE(&o, "private", "private", "private", "private", "private", "private");
+	for (size_t i = 0; i < MOUNT_PROPAGATIONS_MAX + 1; i++)
+		many[i] = "private";
+	assert_int_equal(parse(many, &o), -E2BIG);
+	many[MOUNT_PROPAGATIONS_MAX] = NULL;
+	assert_int_equal(parse(many, &o), 0);
 	assert_int_equal(o.npropagation, MOUNT_PROPAGATIONS_MAX);
 	assert_int_equal(mount_propagation_parse("runbindable"), MS_UNBINDABLE | MS_REC);
 	assert_int_equal(mount_propagation_parse("rprivat"), 0);
@@ -259,10 +340,11 @@ static void test_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flags),	   cmocka_unit_test(test_recursive),
-		cmocka_unit_test(test_features),   cmocka_unit_test(test_propagation),
-		cmocka_unit_test(test_data_limit), cmocka_unit_test(test_home),
-		cmocka_unit_test(test_ids),	   cmocka_unit_test(test_words),
+		cmocka_unit_test(test_flags),	    cmocka_unit_test(test_recursive),
+		cmocka_unit_test(test_features),    cmocka_unit_test(test_propagation),
+		cmocka_unit_test(test_data_limit),  cmocka_unit_test(test_home),
+		cmocka_unit_test(test_ids),	    cmocka_unit_test(test_words),
+		cmocka_unit_test(test_sysctl_keys), cmocka_unit_test(test_host_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
