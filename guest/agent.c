@@ -65,6 +65,18 @@ void agent_unwatch_pid(struct agent *agent, struct process *process)
 	process->next_by_pid = NULL;
 }
 
+/* One that is not known may be the successor of a child whose report has not been read yet */
+static struct process *find_pid(struct agent *agent, pid_t pid)
+{
+	if (!*pid_slot(agent, pid)) {
+		for (struct container *c = agent->containers; c; c = c->next) {
+			if (c->state == CONTAINER_CREATING && c->init)
+				process_read_reports(c->init);
+		}
+	}
+	return *pid_slot(agent, pid);
+}
+
 static void on_child_signal(struct loop_signals *signals, int signo, pid_t sender)
 {
 	struct agent *agent = container_of(signals, struct agent, signals);
@@ -75,11 +87,11 @@ static void on_child_signal(struct loop_signals *signals, int signo, pid_t sende
 	(void)signo;
 	(void)sender;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		process = *pid_slot(agent, pid);
+		process = find_pid(agent, pid);
 		if (!process)
 			continue; /* an orphan */
 		agent_unwatch_pid(agent, process);
-		process_on_exit(process, status);
+		process_on_exit(process, pid, status);
 	}
 }
 

@@ -109,7 +109,7 @@ static int enable_cgroups(struct err *err)
 	return cgroup_enable_controllers(fd, err);
 }
 
-static int raise_loopback(struct err *err)
+int boot_raise_loopback(struct err *err)
 {
 	cleanup_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
@@ -132,7 +132,7 @@ static int raise_limits(struct err *err)
 int boot_system(struct err *err)
 {
 	static int (*const steps[])(struct err *) = {
-		fill_root, move_root, open_stdio, raise_limits, enable_cgroups, raise_loopback,
+		fill_root, move_root, open_stdio, raise_limits, enable_cgroups, boot_raise_loopback,
 	};
 
 	(void)umask(0022);

@@ -14,6 +14,9 @@
 /** boot_system() - Run every step, in order; Return: 0, or -errno with @err naming the one that failed */
 int boot_system(struct err *err);
 
+/** boot_raise_loopback() - Bring up "lo" of the caller's network namespace */
+int boot_raise_loopback(struct err *err);
+
 /** boot_listen() - Listen on a vsock port; Return: a non-blocking descriptor or -errno */
 int boot_listen(unsigned int port, struct err *err);
 

@@ -6,6 +6,9 @@
  *   exec'd process  join namespaces → terminal ───────────────────────────────────────────────┤
  *                                                                                              ├→ stdio → user → look-up → [wait, hooks] → execve
  *
+ * With a user namespace the first process is two, one after the other: guest/successor.h. What takes the guest's own capabilities
+ * (a better OOM score, higher limits, a scheduler) comes before the namespace is entered.
+ *
  * Its memory is a copy of the agent's, so it closes every descriptor that it was not given at once (a copy of a stream held here
  * would keep the stream open) and is not dumpable, so that no process of the container looks into it.
  */
@@ -37,12 +40,21 @@
 #include "lib/process.h"
 #include "oci/hooks.h"
 
+#include "guest/boot.h"
 #include "guest/creds.h"
 #include "guest/devices.h"
 #include "guest/lookup.h"
 #include "guest/process.h"
 #include "guest/rootfs.h"
+#include "guest/schedule.h"
+#include "guest/successor.h"
 #include "guest/sysctl.h"
+#include "guest/timens.h"
+#include "guest/userns.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
 
 #define PASSWD_MAX (1u << 20)
 
@@ -61,10 +73,9 @@ struct child_step {
 };
 
 static const uint64_t namespace_flags[OCI_NS_COUNT] = {
-	[OCI_NS_PID] = CLONE_NEWPID,
-	[OCI_NS_IPC] = CLONE_NEWIPC,
-	[OCI_NS_UTS] = CLONE_NEWUTS,
-	[OCI_NS_CGROUP] = CLONE_NEWCGROUP,
+	[OCI_NS_PID] = CLONE_NEWPID,   [OCI_NS_IPC] = CLONE_NEWIPC,
+	[OCI_NS_UTS] = CLONE_NEWUTS,   [OCI_NS_CGROUP] = CLONE_NEWCGROUP,
+	[OCI_NS_USER] = CLONE_NEWUSER, [OCI_NS_TIME] = CLONE_NEWTIME,
 };
 
 uint64_t child_namespace_flags(const struct oci_config *config)
@@ -75,6 +86,9 @@ uint64_t child_namespace_flags(const struct oci_config *config)
 		if (config->linux_.namespaces[i].present)
 			flags |= namespace_flags[i];
 	}
+	/* The guest's network is the container's, unless root of a user namespace is to be root of it */
+	if (userns_is_wanted(config) && config->linux_.namespaces[OCI_NS_NETWORK].present)
+		flags |= CLONE_NEWNET;
 	return flags;
 }
 
@@ -102,13 +116,82 @@ static int step_clone_exports(struct child *child, struct err *err)
 	return rootfs_clone_exports(&child->rootfs, err);
 }
 
-static int step_unshare(struct child *child, struct err *err)
+static int step_time(struct child *child, struct err *err)
 {
-	uint64_t flags = child_namespace_flags(child->args->config) & ~(uint64_t)CLONE_NEWPID;
+	return timens_enter(child->args->config, err);
+}
 
-	if (unshare((int)flags) < 0)
-		return err_sys(err, errno, "cannot make namespaces");
+/* So that /dev/stdout can be opened again by whoever the process is; never /dev/null, which is everybody's */
+static void give_stdio(int fd, uint32_t uid)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_uid != uid &&
+	    !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))) {
+		if (fchown(fd, uid, st.st_gid) < 0)
+			log_debug("Cannot give a process its stdio: %s, ignoring",
+				  err_reason(errno));
+	}
+}
+
+/* Pipes belong to the guest's root, who is nobody in a user namespace */
+static int give_to_mapped(const struct child *child, struct err *err)
+{
+	const struct child_args *args = child->args;
+	uid_t uid;
+	gid_t gid;
+
+	if (userns_host_ids(args->config, args->process->user.uid, args->process->user.gid, &uid,
+			    &gid) < 0)
+		return err_set(err, EINVAL, "the user %u:%u is not mapped in the user namespace",
+			       args->process->user.uid, args->process->user.gid);
+	for (int i = 0; i < 3; i++) {
+		if (args->stdio[i] >= 0)
+			give_stdio(args->stdio[i], uid);
+	}
 	return 0;
+}
+
+/* Goes on in the successor alone */
+static int divide(struct child *child, struct err *err)
+{
+	struct successor successor;
+	int r = successor_clone(child->args, &successor, err);
+
+	if (r < 0)
+		return r;
+	if (successor.pid == 0)
+		return successor_begin(&successor, err);
+	r = successor_set_up(child->args, &successor, err);
+	if (r < 0)
+		return r;
+	report(child, PROCESS_REPORT_SUCCESSOR, (enum ttrpc_code)successor.pid, "",
+	       &successor.pidfd, 1);
+	successor_go(&successor);
+	_exit(0);
+}
+
+static int step_namespaces(struct child *child, struct err *err)
+{
+	const struct oci_config *config = child->args->config;
+	uint64_t flags = child_namespace_flags(config) & ~(uint64_t)(CLONE_NEWPID | CLONE_NEWTIME);
+	int r;
+
+	if (!userns_is_wanted(config))
+		return unshare((int)flags) < 0 ? err_sys(err, errno, "cannot make namespaces") : 0;
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "cannot make a mount namespace");
+	r = devices_prepare(&child->rootfs, err);
+	if (r < 0)
+		return r;
+	r = give_to_mapped(child, err);
+	return r < 0 ? r : divide(child, err);
+}
+
+static int step_loopback(struct child *child, struct err *err)
+{
+	return child_namespace_flags(child->args->config) & CLONE_NEWNET ? boot_raise_loopback(err)
+									 : 0;
 }
 
 static int step_hostname(struct child *child, struct err *err)
@@ -124,7 +207,10 @@ static int step_hostname(struct child *child, struct err *err)
 
 static int step_sysctl(struct child *child, struct err *err)
 {
-	return sysctl_apply(&child->args->config->linux_.sysctl, err);
+	const struct oci_config *config = child->args->config;
+
+	return sysctl_apply(&config->linux_.sysctl,
+			    userns_is_wanted(config) ? SYSCTL_USER : SYSCTL_ALL, 0, err);
 }
 
 static int step_attach(struct child *child, struct err *err)
@@ -188,15 +274,33 @@ static int step_enter(struct child *child, struct err *err)
 	return rootfs_enter(&child->rootfs, err);
 }
 
+static int step_schedule(struct child *child, struct err *err)
+{
+	/* With a user namespace the first child has done it */
+	return child->args->is_init && userns_is_wanted(child->args->config)
+		       ? 0
+		       : schedule_apply(child->args->process, 0, err);
+}
+
 /* ---- exec'd process ---- */
+
+static int step_affinity(struct child *child, struct err *err)
+{
+	return schedule_affinity(child->args->process, err);
+}
 
 static int step_join(struct child *child, struct err *err)
 {
-	uint64_t flags = child_namespace_flags(child->args->config) & ~(uint64_t)CLONE_NEWPID;
+	const struct oci_config *config = child->args->config;
+	uint64_t flags = child_namespace_flags(config) & ~(uint64_t)CLONE_NEWPID;
+	bool mapped = userns_is_wanted(config);
+	int r = mapped ? give_to_mapped(child, err) : 0;
 
+	if (r < 0)
+		return r;
 	if (setns(child->args->container_pidfd, (int)flags) < 0)
 		return err_sys(err, errno, "cannot join the container's namespaces");
-	return 0;
+	return mapped ? userns_become_root(err) : 0;
 }
 
 static int step_exec_terminal(struct child *child, struct err *err)
@@ -213,25 +317,22 @@ static int step_exec_terminal(struct child *child, struct err *err)
 
 /* ---- both ---- */
 
+static int step_limits(struct child *child, struct err *err)
+{
+	return creds_raise_limits(child->args->process, err);
+}
+
+static int step_personality(struct child *child, struct err *err)
+{
+	return schedule_personality(child->args->config, err);
+}
+
 static int step_oom(struct child *child, struct err *err)
 {
 	const struct oci_process *process = child->args->process;
 
 	return process->has_oom_score_adj ? creds_set_oom_score_adj(process->oom_score_adj, err)
 					  : 0;
-}
-
-/* So that /dev/stdout can be opened again by whoever the process is; never /dev/null, which is everybody's */
-static void give_stdio(int fd, uint32_t uid)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) == 0 && st.st_uid != uid &&
-	    !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))) {
-		if (fchown(fd, uid, st.st_gid) < 0)
-			log_debug("Cannot give a process its stdio: %s, ignoring",
-				  err_reason(errno));
-	}
 }
 
 static int step_stdio(struct child *child, struct err *err)
@@ -259,6 +360,22 @@ static int step_keyring(struct child *child, struct err *err)
 	return 0;
 }
 
+/* The last of several variables of one name counts, as in runc; an empty HOME is none */
+static void fill_env(struct child *child, size_t *n)
+{
+	const struct oci_strings *env = &child->args->process->env;
+
+	for (size_t i = 0; i < env->n; i++) {
+		size_t len = strcspn(env->items[i], "=") + 1;
+		bool again = strcmp(env->items[i], "HOME=") == 0;
+
+		for (size_t j = i + 1; j < env->n && !again; j++)
+			again = strncmp(env->items[i], env->items[j], len) == 0;
+		if (!again)
+			child->env[(*n)++] = env->items[i];
+	}
+}
+
 static int step_env(struct child *child, struct err *err)
 {
 	static char home[PATH_MAX + 5] = "HOME=";
@@ -271,10 +388,7 @@ static int step_env(struct child *child, struct err *err)
 	child->env = calloc(env->n + 2, sizeof(*child->env));
 	if (!child->env)
 		return err_sys(err, ENOMEM, "cannot prepare the environment");
-	for (size_t i = 0; i < env->n; i++) {
-		if ((given && *given) || strncmp(env->items[i], "HOME=", 5) != 0)
-			child->env[n++] = env->items[i];
-	}
+	fill_env(child, &n);
 	if (given && *given)
 		return 0;
 	root = path_open_beneath(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0,
@@ -304,8 +418,11 @@ static int step_lookup(struct child *child, struct err *err)
 
 static const struct child_step init_steps[] = {
 	{"oom score", step_oom, false},
+	{"limits", step_limits, false},
 	{"exports", step_clone_exports, false},
-	{"namespaces", step_unshare, false},
+	{"time", step_time, false},
+	{"namespaces", step_namespaces, false},
+	{"loopback", step_loopback, false},
 	{"hostname", step_hostname, false},
 	{"sysctl", step_sysctl, false},
 	{"rootfs", step_attach, false},
@@ -315,18 +432,26 @@ static const struct child_step init_steps[] = {
 	{"cwd", step_make_cwd, false},
 	{"masks", step_hide, false},
 	{"pivot", step_enter, false},
+	{"schedule", step_schedule, false},
 	{0},
 };
 static const struct child_step exec_steps[] = {
 	{"oom score", step_oom, false},
+	{"limits", step_limits, false},
+	{"affinity", step_affinity, false},
+	{"schedule", step_schedule, false},
 	{"join", step_join, false},
 	{"terminal", step_exec_terminal, false},
 	{0},
 };
 static const struct child_step common_steps[] = {
-	{"stdio", step_stdio, false},	  {"keyring", step_keyring, false},
-	{"environment", step_env, false}, {"user", step_creds, true},
-	{"program", step_lookup, true},	  {0},
+	{"stdio", step_stdio, false},
+	{"keyring", step_keyring, false},
+	{"environment", step_env, false},
+	{"personality", step_personality, false},
+	{"user", step_creds, true},
+	{"program", step_lookup, true},
+	{0},
 };
 
 static void run_steps(struct child *child, const struct child_step *steps)

@@ -28,6 +28,7 @@
 #include "guest/child.h"
 #include "guest/limits.h"
 #include "guest/support.h"
+#include "guest/userns.h"
 
 #define REMOVE_RETRY_MS 100
 #define PF_EXITING 0x4u /* the kernel's, in /proc/PID/stat */
@@ -218,7 +219,9 @@ void container_create(struct agent *agent, const struct container_request *reque
 	}
 	container_init_args(container, &args);
 	launch.args = &args;
-	launch.clone_flags = child_namespace_flags(container->config) & CLONE_NEWPID;
+	/* That of a user namespace is made with it, by the child */
+	if (!userns_is_wanted(container->config))
+		launch.clone_flags = child_namespace_flags(container->config) & CLONE_NEWPID;
 	launch.cgroup_fd = container->cgroup_fd;
 	memcpy(launch.tokens, request->tokens, sizeof(launch.tokens));
 	container->init = process_new(container, "");
@@ -272,23 +275,51 @@ void container_start(struct container *container, struct ttrpc_call *call)
 	}
 }
 
+static int copy_rlimits(struct oci_process *process, const struct oci_process *from,
+			struct err *err)
+{
+	process->rlimits = calloc(from->nrlimits, sizeof(*process->rlimits));
+	if (!process->rlimits)
+		return err_sys(err, ENOMEM, "cannot prepare a process");
+	process->nrlimits = from->nrlimits;
+	memcpy(process->rlimits, from->rlimits, from->nrlimits * sizeof(*process->rlimits));
+	return 0;
+}
+
+static int copy_affinity(struct oci_cpu_affinity *out, const struct oci_cpu_affinity *from,
+			 struct err *err)
+{
+	out->initial = from->initial ? strdup(from->initial) : NULL;
+	out->final = from->final ? strdup(from->final) : NULL;
+	if ((from->initial && !out->initial) || (from->final && !out->final))
+		return err_sys(err, ENOMEM, "cannot prepare a process");
+	return 0;
+}
+
 /* What an exec'd process does not say itself comes from the container, as in runc */
 static int fill_process(struct oci_process *process, const struct oci_config *config,
 			struct err *err)
 {
-	if (!process->has_capabilities && config->process.has_capabilities) {
+	const struct oci_process *from = &config->process;
+	int r = 0;
+
+	if (!process->has_capabilities && from->has_capabilities) {
 		process->has_capabilities = true;
-		memcpy(process->caps, config->process.caps, sizeof(process->caps));
+		memcpy(process->caps, from->caps, sizeof(process->caps));
 	}
-	if (!process->nrlimits && config->process.nrlimits) {
-		process->rlimits = calloc(config->process.nrlimits, sizeof(*process->rlimits));
-		if (!process->rlimits)
-			return err_sys(err, ENOMEM, "cannot prepare a process");
-		process->nrlimits = config->process.nrlimits;
-		memcpy(process->rlimits, config->process.rlimits,
-		       process->nrlimits * sizeof(*process->rlimits));
+	if (!process->user.has_umask && from->user.has_umask) {
+		process->user.has_umask = true;
+		process->user.umask = from->user.umask;
 	}
-	return support_check_process(process, err);
+	if (!process->scheduler.present)
+		process->scheduler = from->scheduler;
+	if (!process->io_priority.present)
+		process->io_priority = from->io_priority;
+	if (!process->exec_cpu_affinity.initial && !process->exec_cpu_affinity.final)
+		r = copy_affinity(&process->exec_cpu_affinity, &from->exec_cpu_affinity, err);
+	if (r == 0 && !process->nrlimits && from->nrlimits)
+		r = copy_rlimits(process, from, err);
+	return r < 0 ? r : support_check_process(process, err);
 }
 
 static int check_exec(struct container *container, const char *exec_id, struct err *err)

@@ -42,6 +42,24 @@ int creds_set_oom_score_adj(int score, struct err *err)
 	return 0;
 }
 
+int creds_raise_limits(const struct oci_process *process, struct err *err)
+{
+	for (size_t i = 0; i < process->nrlimits; i++) {
+		const struct oci_rlimit *wanted = &process->rlimits[i];
+		__rlimit_resource_t resource = (__rlimit_resource_t)wanted->resource;
+		struct rlimit limit;
+
+		if (getrlimit(resource, &limit) < 0)
+			return err_sys(err, errno, "cannot read process.rlimits[%zu]", i);
+		if (limit.rlim_max >= wanted->hard)
+			continue;
+		limit.rlim_max = wanted->hard;
+		if (setrlimit(resource, &limit) < 0)
+			return err_sys(err, errno, "cannot raise process.rlimits[%zu]", i);
+	}
+	return 0;
+}
+
 static int set_rlimits(const struct oci_process *process, struct err *err)
 {
 	/* The agent's own limit is for the agent */
@@ -106,9 +124,29 @@ static int set_user(const struct oci_process *process, struct err *err)
 	if (syscall(SYS_setgroups, process->user.nadditional_gids, groups) < 0)
 		return err_sys(err, errno, "cannot set process.user.additionalGids");
 	if (syscall(SYS_setresgid, process->user.gid, process->user.gid, process->user.gid) < 0)
-		return err_sys(err, errno, "cannot set process.user.gid");
+		return errno == EINVAL
+			       ? err_set(err, EINVAL,
+					 "cannot setgid to unmapped gid %u in user namespace",
+					 process->user.gid)
+			       : err_sys(err, errno, "cannot set process.user.gid");
 	if (syscall(SYS_setresuid, process->user.uid, process->user.uid, process->user.uid) < 0)
-		return err_sys(err, errno, "cannot set process.user.uid");
+		return errno == EINVAL
+			       ? err_set(err, EINVAL,
+					 "cannot setuid to unmapped uid %u in user namespace",
+					 process->user.uid)
+			       : err_sys(err, errno, "cannot set process.user.uid");
+	return 0;
+}
+
+/* A directory from outside of the root would be a way out; getcwd(2) tells it by "(unreachable)" */
+static int check_dir(struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (syscall(SYS_getcwd, path, sizeof(path)) > 0 && path[0] != '/')
+		return err_set(err, EINVAL,
+			       "current working directory is outside of container mount namespace "
+			       "root -- possible container breakout detected");
 	return 0;
 }
 
@@ -147,6 +185,9 @@ int creds_apply(const struct oci_process *process, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	r = check_dir(err);
+	if (r < 0)
+		return r;
 	(void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	(void)umask(process->user.has_umask ? process->user.umask & 0777 : DEFAULT_UMASK);
 	return set_caps(process->caps, err);

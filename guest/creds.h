@@ -13,6 +13,13 @@
 /** creds_apply() - Rlimits, no_new_privs, cwd, capabilities, groups, user, umask; the rest of the child runs as that user */
 int creds_apply(const struct oci_process *process, struct err *err);
 
+/**
+ * creds_raise_limits() - Raise hard limits below what the process is to have, soft ones stay
+ *
+ * That takes a capability of the guest's own, which is gone in a user namespace; creds_apply() then only lowers.
+ */
+int creds_raise_limits(const struct oci_process *process, struct err *err);
+
 /** creds_set_oom_score_adj() - By the caller's /proc */
 int creds_set_oom_score_adj(int score, struct err *err);
 

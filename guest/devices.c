@@ -164,27 +164,27 @@ static int make_device(struct rootfs *rootfs, size_t i, struct err *err)
 
 /* ---- nodes for a user namespace ---- */
 
-static int prepare_node(const struct rootfs *rootfs, int dir, const struct oci_device *device,
-			struct err *err)
+static int prepare_node(const struct rootfs *rootfs, int dir, size_t i,
+			const struct oci_device *device, struct err *err)
 {
 	const struct oci_config *config = rootfs->args->config;
+	char name[24];
 	uid_t uid;
 	gid_t gid;
-	int tree, r = make_node(dir, "node", device);
+	int tree, r;
 
+	(void)snprintf(name, sizeof(name), "%zu", i);
+	r = make_node(dir, name, device);
 	if (r < 0)
 		return err_sys(err, -r, "cannot make device '%s'", device->path);
 	r = userns_host_ids(config, device->has_uid ? device->uid : 0,
 			    device->has_gid ? device->gid : 0, &uid, &gid);
 	if (r < 0)
 		return err_set(err, EINVAL, "the owner of device '%s' is not mapped", device->path);
-	if (fchownat(dir, "node", uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, errno, "cannot give device '%s' its owner", device->path);
-	tree = open_tree(dir, "node", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (tree < 0)
-		return err_sys(err, errno, "cannot make device '%s'", device->path);
-	(void)unlinkat(dir, "node", 0); /* the mount keeps it */
-	return tree;
+	tree = open_tree(dir, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return tree < 0 ? err_sys(err, errno, "cannot make device '%s'", device->path) : tree;
 }
 
 int devices_prepare(struct rootfs *rootfs, struct err *err)
@@ -206,7 +206,7 @@ int devices_prepare(struct rootfs *rootfs, struct err *err)
 	for (size_t i = 0; i < n && r == 0; i++) {
 		const struct oci_device *device = device_at(config, i);
 
-		rootfs->nodes[i] = device ? prepare_node(rootfs, dir, device, err) : -1;
+		rootfs->nodes[i] = device ? prepare_node(rootfs, dir, i, device, err) : -1;
 		if (device && rootfs->nodes[i] < 0)
 			r = rootfs->nodes[i];
 	}

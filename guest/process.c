@@ -170,6 +170,19 @@ static void take_terminal(struct process *process, int *fds, size_t nfds)
 		close_fd(&fds[i]);
 }
 
+static void take_successor(struct process *process, pid_t pid, int *fds, size_t nfds)
+{
+	if (nfds == 1 && pid > 0 && process->state == PROCESS_SETTING_UP) {
+		agent_unwatch_pid(process->container->agent, process);
+		close_fd(&process->pidfd);
+		process->pidfd = take_fd(&fds[0]);
+		process->pid = pid;
+		agent_watch_pid(process->container->agent, process);
+	}
+	for (size_t i = 0; i < nfds; i++)
+		close_fd(&fds[i]);
+}
+
 /* Return: whether there may be more to read */
 static bool read_report(struct process *process)
 {
@@ -185,6 +198,10 @@ static bool read_report(struct process *process)
 		return false;
 	}
 	report.text[sizeof(report.text) - 1] = '\0';
+	if (report.kind == PROCESS_REPORT_SUCCESSOR) {
+		take_successor(process, (pid_t)report.code, fds, nfds);
+		return true;
+	}
 	take_terminal(process, fds, nfds);
 	if (report.kind == PROCESS_REPORT_ERROR) {
 		set_error(process, report.code ? report.code : TTRPC_INTERNAL, report.text);
@@ -199,13 +216,16 @@ static bool read_report(struct process *process)
 	return true;
 }
 
-static void on_report(struct loop_source *source, uint32_t events)
+void process_read_reports(struct process *process)
 {
-	struct process *process = container_of(source, struct process, report);
-
-	(void)events;
 	while (process->report.fd >= 0 && read_report(process))
 		;
+}
+
+static void on_report(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	process_read_reports(container_of(source, struct process, report));
 }
 
 /* ---- launch ---- */
@@ -320,14 +340,15 @@ int process_signal(struct process *process, int signo)
 	return syscall(SYS_pidfd_send_signal, process->pidfd, signo, NULL, 0) < 0 ? -errno : 0;
 }
 
-void process_on_exit(struct process *process, int status)
+void process_on_exit(struct process *process, pid_t pid, int status)
 {
 	struct container *container = process->container;
 	size_t nwaiters = process->nwaiters;
 	bool never_ran;
 
-	if (process->report.fd >= 0)
-		on_report(&process->report, EPOLLIN);
+	process_read_reports(process);
+	if (process->pid != pid)
+		return; /* its successor goes on */
 	if (process->report.fd >= 0)
 		report_closed(process);
 	never_ran = process->state != PROCESS_RUNNING;

@@ -36,11 +36,12 @@ enum process_state {
 enum process_report_kind {
 	PROCESS_REPORT_TERMINAL = 1,
 	PROCESS_REPORT_READY,
-	PROCESS_REPORT_ERROR
+	PROCESS_REPORT_ERROR,
+	PROCESS_REPORT_SUCCESSOR, /* with a pidfd: another process goes on (guest/successor.h) */
 };
 struct process_report {
 	uint32_t kind;		/* enum process_report_kind */
-	uint32_t code;		/* ERROR: enum ttrpc_code */
+	uint32_t code;		/* ERROR: enum ttrpc_code; SUCCESSOR: its pid */
 	char text[ERR_MSG_MAX]; /* ERROR: one sentence */
 };
 
@@ -98,8 +99,11 @@ void process_wait(struct process *process, struct ttrpc_call *call);
 /** process_signal() - Return: 0, -ESRCH when it has ended, or -errno */
 int process_signal(struct process *process, int signo);
 
-/** process_on_exit() - The reaper's: @status as from waitpid(2). May free @process. */
-void process_on_exit(struct process *process, int status);
+/** process_on_exit() - The reaper's, for @pid: @status as from waitpid(2). May free @process. */
+void process_on_exit(struct process *process, pid_t pid, int status);
+
+/** process_read_reports() - Take what the child has said so far; afterwards its pid may be another one */
+void process_read_reports(struct process *process);
 
 /** process_delete() - Take an ended one off its container's list and free it, now or when its streams have drained */
 void process_delete(struct process *process);

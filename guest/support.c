@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
 #include "lib/log.h"
 
 #include "guest/agent.h"
@@ -22,47 +23,107 @@ bool support_id_is_valid(const char *id)
 	       len;
 }
 
+/* ---- security labels ---- */
+
+/*
+ * The guest's kernel has neither AppArmor nor SELinux. What an engine gives to every container on a host that has them is
+ * meant for the host's kernel, which this process never meets, and is ignored; what somebody has chosen is refused.
+ */
+static bool is_engines_profile(const char *name)
+{
+	static const char *const names[] = {
+		"unconfined",
+		"docker-default",
+		"runtime/default",
+		"crio-default",
+		"cri-containerd.apparmor.d",
+		"nerdctl-default",
+		"buildkit-default",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	/* Podman's has its version in its name */
+	return strncmp(name, "containers-default-", strlen("containers-default-")) == 0;
+}
+
+/* user:role:TYPE:level */
+static bool is_engines_type(const char *label)
+{
+	static const char *const types[] = {
+		/* processes */
+		"container_t", "container_init_t", "container_kvm_t", "container_engine_t",
+		"container_userns_t", "svirt_lxc_net_t", "svirt_kvm_net_t", "svirt_qemu_net_t",
+		"spc_t", "unconfined_t",
+		/* files */
+		"container_file_t", "container_ro_file_t", "container_share_t",
+		"container_var_lib_t", "svirt_sandbox_file_t"};
+	const char *type = label;
+	size_t len;
+
+	for (int i = 0; i < 2; i++) {
+		type = strchr(type, ':');
+		if (!type)
+			return false;
+		type++;
+	}
+	len = strcspn(type, ":");
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (strlen(types[i]) == len && memcmp(type, types[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_label(const char *field, const char *label, struct err *err)
+{
+	if (!label || !*label)
+		return 0;
+	if (!is_engines_type(label))
+		return err_set(err, ENOTSUP, "%s '%.128s': the guest's kernel has no SELinux",
+			       field, label);
+	log_info("Ignoring %s '%.128s': the guest's kernel has no SELinux", field, label);
+	return 0;
+}
+
+static int check_profile(const char *profile, struct err *err)
+{
+	if (!profile || !*profile)
+		return 0;
+	if (!is_engines_profile(profile))
+		return err_set(err, ENOTSUP,
+			       "process.apparmorProfile '%.128s': the guest's kernel has no "
+			       "AppArmor",
+			       profile);
+	log_info("Ignoring process.apparmorProfile '%.128s': the guest's kernel has no AppArmor",
+		 profile);
+	return 0;
+}
+
 int support_check_process(const struct oci_process *process, struct err *err)
 {
-	const char *apparmor = process->apparmor_profile, *selinux = process->selinux_label;
+	int r;
 
 	if (!process->args.n)
 		return err_set(err, EINVAL, "process.args is empty");
-	if (apparmor && *apparmor && strcmp(apparmor, "unconfined") != 0)
-		return err_set(err, ENOTSUP,
-			       "process.apparmorProfile is not supported by the guest kernel");
-	if (selinux && *selinux)
-		return err_set(err, ENOTSUP,
-			       "process.selinuxLabel is not supported by the guest kernel");
-	return 0;
+	r = check_profile(process->apparmor_profile, err);
+	return r < 0 ? r : check_label("process.selinuxLabel", process->selinux_label, err);
 }
 
 int support_check_config(const struct oci_config *config, struct err *err)
 {
+	int r;
+
 	if (!config->has_process)
 		return err_set(err, EINVAL, "config.json has no process");
-	for (int i = 0; i < OCI_NS_COUNT; i++) {
-		const struct oci_namespace *ns = &config->linux_.namespaces[i];
-
-		/* The network namespace is on the host: the guest's devices stand for it */
-		if (!ns->present || i == OCI_NS_NETWORK)
-			continue;
-		if (i == OCI_NS_USER || i == OCI_NS_TIME)
-			return err_set(err, ENOTSUP, "a %s namespace is not supported yet",
-				       oci_namespace_name((enum oci_ns)i));
-		if (ns->path)
-			return err_set(err, ENOTSUP,
-				       "joining the %s namespace '%.256s' is not supported yet",
-				       oci_namespace_name((enum oci_ns)i), ns->path);
-	}
-	for (size_t i = 0; i < config->nmounts; i++) {
-		if (config->mounts[i].is_idmapped)
-			return err_set(err, ENOTSUP,
-				       "mounts[%zu]: id-mapped mounts are not supported yet", i);
-	}
-	if (config->linux_.mount_label && *config->linux_.mount_label)
-		return err_set(err, ENOTSUP,
-			       "linux.mountLabel is not supported by the guest kernel");
+	r = oci_check_guest(config, err);
+	if (r < 0)
+		return r;
+	r = check_label("linux.mountLabel", config->linux_.mount_label, err);
+	if (r < 0)
+		return r;
 	if (config->linux_.has_seccomp)
 		log_warn("linux.seccomp is not applied yet, ignoring");
 	return support_check_process(&config->process, err);

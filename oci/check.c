@@ -4,6 +4,7 @@
  * are runc's (its validator), so that what one refuses the other does too. Two of runc's do not hold here: a sysctl need not
  * belong to a namespace, since the kernel is the container's own; and what the host must offer is seen by those who use it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "oci/parse.h"
@@ -177,6 +178,30 @@ int config_check(const struct json_at *at, struct oci_config *config, struct err
 
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+int oci_check_guest(const struct oci_config *config, struct err *err)
+{
+	for (int i = 0; i < OCI_NS_COUNT; i++) {
+		const struct oci_namespace *ns = &config->linux_.namespaces[i];
+
+		/* The network namespace is on the host: the guest's devices stand for it */
+		if (ns->present && ns->path && i != OCI_NS_NETWORK)
+			return err_set(err, ENOTSUP,
+				       "config.json: linux.namespaces: cannot join the %s "
+				       "namespace '%.256s': it is one of the host's kernel, and "
+				       "this container runs under a kernel of its own; only "
+				       "containers of one guest can share one",
+				       oci_namespace_name((enum oci_ns)i), ns->path);
+	}
+	for (size_t i = 0; i < config->nmounts; i++) {
+		if (config->mounts[i].is_idmapped)
+			return err_set(err, ENOTSUP,
+				       "config.json: mounts[%zu]: id-mapped mounts are not "
+				       "supported",
+				       i);
 	}
 	return 0;
 }

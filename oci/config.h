@@ -358,6 +358,13 @@ ssize_t oci_process_write(const struct oci_process *process, char **out, struct 
  */
 bool oci_idmap_to_host(const struct oci_idmaps *maps, uint32_t id, uint32_t *out);
 
+/**
+ * oci_check_guest() - What is valid but cannot be had by a process with a kernel of its own
+ *
+ * Namespaces of the host's kernel, id-mapped mounts. Return: 0, or -ENOTSUP with the reason in @err.
+ */
+int oci_check_guest(const struct oci_config *config, struct err *err);
+
 /** oci_namespace_name() - As in config.json: "pid", "network", … */
 const char *oci_namespace_name(enum oci_ns ns);
 

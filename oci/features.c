@@ -79,7 +79,8 @@ static const char *const mount_options[] = {
 };
 /* Annotations that change what a container gets; "." at the end: all that begin so */
 static const char *const unsafe_annotations[] = {"org.caisson."};
-static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts"};
+static const char *const namespaces[] = {"cgroup", "ipc",  "mount", "network",
+					 "pid",	   "time", "user",  "uts"};
 
 static void member(struct json_writer *w, const char *key, const char *value)
 {

@@ -99,7 +99,7 @@ static int check_unsupported(const struct oci_config *config, struct err *err)
 			       "memory node");
 	if (config->linux_.net_devices.n)
 		return err_set(err, ENOTSUP, "config.json: linux.netDevices: not supported yet");
-	return 0;
+	return oci_check_guest(config, err);
 }
 
 static int check_config(struct launch *l, struct err *err)

@@ -212,9 +212,9 @@ static void test_sysctl(void **state)
 	spec.linux_ = ",\"sysctl\":{\"kernel.shmmni\":\"many\"}";
 	refuse(&spec, "linux.sysctl: cannot set 'kernel.shmmni' to 'many'");
 	spec.linux_ = ",\"sysctl\":{\"no.such.key\":\"1\"}";
-	refuse(&spec, "linux.sysctl: cannot open 'no.such.key'");
+	refuse(&spec, "linux.sysctl: cannot set 'no.such.key'");
 	spec.linux_ = ",\"sysctl\":{\"net\":\"1\"}";
-	refuse(&spec, "linux.sysctl: cannot open 'net'");
+	refuse(&spec, "linux.sysctl: cannot set 'net'");
 }
 
 int main(void)

@@ -337,6 +337,44 @@ static void test_words(void **state)
 	assert_int_equal(lookup_code(EIO), TTRPC_INTERNAL);
 }
 
+/* Engines give these to every container; somebody's own choice is another matter */
+static void test_labels(void **state)
+{
+	static const struct {
+		const char *apparmor, *selinux, *mount;
+		int r;
+	} cases[] = {
+		{"docker-default", "system_u:system_r:container_t:s0:c1,c2",
+		 "system_u:object_r:container_file_t:s0:c1,c2", 0},
+		{"containers-default-0.57.4", "system_u:system_r:svirt_lxc_net_t:s0", NULL, 0},
+		{"cri-containerd.apparmor.d", "", "", 0},
+		{"unconfined", "unconfined_u:unconfined_r:spc_t", NULL, 0},
+		{"mine", NULL, NULL, -ENOTSUP},
+		{"docker-default2", NULL, NULL, -ENOTSUP},
+		{NULL, "system_u:system_r:mine_t:s0", NULL, -ENOTSUP},
+		{NULL, "container_t", NULL, -ENOTSUP},
+		{NULL, "a:b:container_tx:s0", NULL, -ENOTSUP},
+		{NULL, NULL, "a:b:etc_t:s0", -ENOTSUP},
+	};
+
+	(void)state;
+	log_set_fd(-1);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *args[] = {(char *)"x", NULL};
+		struct oci_config config = {
+			.has_process = true,
+			.process = {.args = {args, 1},
+				    .apparmor_profile = (char *)(uintptr_t)cases[i].apparmor,
+				    .selinux_label = (char *)(uintptr_t)cases[i].selinux}};
+		struct err err = {0};
+
+		config.linux_.mount_label = (char *)(uintptr_t)cases[i].mount;
+		assert_int_equal(support_check_config(&config, &err), cases[i].r);
+		if (cases[i].r < 0)
+			assert_non_null(strstr(err.msg, "the guest's kernel has no"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_data_limit),  cmocka_unit_test(test_home),
 		cmocka_unit_test(test_ids),	    cmocka_unit_test(test_words),
 		cmocka_unit_test(test_sysctl_keys), cmocka_unit_test(test_host_ids),
+		cmocka_unit_test(test_labels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
