@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libseccomp's only user: makes the rules of a profile into a program for the guest.
+ *
+ * Runs in the short-lived command, before anything of the container exists. The rules are foreign (a config.json): whatever
+ * the library does not check well, or says badly, is checked here first, and their number is bounded, since its insertion
+ * compares with what is there. What the library makes is a whole filter, for three ABIs at most; in front of it goes the
+ * prologue of lib/seccomp_newer.c.
+ *
+ * The library asks the running kernel which actions it has; ours runs elsewhere, so it is told. It ends a process that uses an
+ * ABI outside of the filter (its "bad architecture" action); we leave that as it is, as runc does.
+ */
+#include "lib/seccomp.h"
+
+#include <errno.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/io.h"
+#include "lib/seccomp_newer.h"
+
+#define API_LEVEL 6	/* of libseccomp: every action there is */
+#define RULES_MAX 16384 /* names in all rules; Docker's profile has about 500 */
+#define CONDITIONAL_MAX \
+	2048 /* of those with arguments, each of which needs two instructions at least */
+#define TREE_FROM \
+	32 /* names from which a binary tree is worth it; libseccomp 2.5 breaks without any */
+
+static const uint32_t abi_tokens[NEWER_ABIS] = {
+	[NEWER_X86_64] = SCMP_ARCH_X86_64,
+	[NEWER_X32] = SCMP_ARCH_X32,
+	[NEWER_X86] = SCMP_ARCH_X86,
+};
+
+static const enum scmp_compare compares[SYSFILTER_OPS] = {
+	[SYSFILTER_NE] = SCMP_CMP_NE,
+	[SYSFILTER_LT] = SCMP_CMP_LT,
+	[SYSFILTER_LE] = SCMP_CMP_LE,
+	[SYSFILTER_EQ] = SCMP_CMP_EQ,
+	[SYSFILTER_GE] = SCMP_CMP_GE,
+	[SYSFILTER_GT] = SCMP_CMP_GT,
+	[SYSFILTER_MASKED_EQ] = SCMP_CMP_MASKED_EQ,
+};
+
+struct compiler {
+	const struct sysfilter *filter;
+	scmp_filter_ctx ctx;
+	uint32_t default_verdict;
+	size_t nadded, nconditional;
+	struct newer newer;
+};
+
+static void compiler_free(struct compiler *c)
+{
+	if (c && c->ctx)
+		seccomp_release(c->ctx);
+	free(c);
+}
+DEFINE_CLEANUP(compiler)
+
+static uint32_t verdict_of(enum sysfilter_action action, uint16_t data)
+{
+	switch (action) {
+	case SYSFILTER_KILL_PROCESS:
+		return SCMP_ACT_KILL_PROCESS;
+	case SYSFILTER_TRAP:
+		return SCMP_ACT_TRAP;
+	case SYSFILTER_ERRNO:
+		return SCMP_ACT_ERRNO(data);
+	case SYSFILTER_TRACE:
+		return SCMP_ACT_TRACE(data);
+	case SYSFILTER_LOG:
+		return SCMP_ACT_LOG;
+	case SYSFILTER_ALLOW:
+		return SCMP_ACT_ALLOW;
+	default:
+		return SCMP_ACT_KILL_THREAD;
+	}
+}
+
+/* The call happens, or a tracer that knows better decides */
+static bool lets_pass(enum sysfilter_action action)
+{
+	return action == SYSFILTER_ALLOW || action == SYSFILTER_LOG || action == SYSFILTER_TRACE;
+}
+
+/* ---- checks ---- */
+
+static int check_action(enum sysfilter_action action, uint16_t data, struct err *err)
+{
+	if (action == SYSFILTER_NOTIFY)
+		return err_set(err, ENOTSUP,
+			       "SCMP_ACT_NOTIFY: a listener on the host cannot serve the processes "
+			       "of a guest");
+	if (action == SYSFILTER_ERRNO && data > SYSFILTER_ERRNO_MAX)
+		return err_set(err, EINVAL, "%u is no errno: at most %d", data,
+			       SYSFILTER_ERRNO_MAX);
+	return 0;
+}
+
+static int check_rule(const struct sysfilter_rule *rule, struct err *err)
+{
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (rule->args[i].index >= SYSFILTER_ARGS)
+			return err_set(err, EINVAL, "args[%zu]: system calls have %d arguments", i,
+				       SYSFILTER_ARGS);
+	}
+	return check_action(rule->action, rule->data, err);
+}
+
+static int check_amount(struct compiler *c, const struct sysfilter_rule *rule, struct err *err)
+{
+	size_t times = rule->nargs ? rule->nargs : 1;
+
+	if (rule->nnames > RULES_MAX || rule->nargs > RULES_MAX)
+		return err_set(err, E2BIG, "too many names or conditions");
+	c->nadded += rule->nnames * times;
+	c->nconditional += rule->nargs ? rule->nnames * times : 0;
+	if (c->nadded > RULES_MAX)
+		return err_set(err, E2BIG, "more than %d names in all rules", RULES_MAX);
+	if (c->nconditional > CONDITIONAL_MAX)
+		return err_set(err, E2BIG, "more than %d conditions in all rules", CONDITIONAL_MAX);
+	return 0;
+}
+
+static int check(struct compiler *c, struct err *err)
+{
+	const struct sysfilter *f = c->filter;
+	int r = check_action(f->default_action, f->default_data, err);
+
+	if (r < 0) {
+		err_prefix(err, "defaultAction");
+		return r;
+	}
+	for (size_t i = 0; i < f->nrules; i++) {
+		r = check_rule(&f->rules[i], err);
+		if (r == 0)
+			r = check_amount(c, &f->rules[i], err);
+		if (r < 0) {
+			err_prefix(err, "syscalls[%zu]", i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- rules ---- */
+
+bool sysfilter_syscall_is_known(const char *name)
+{
+	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR ||
+	       newer_number(name, NEWER_X86_64) >= 0;
+}
+
+/* Does one argument have two conditions? */
+static bool has_alternatives(const struct sysfilter_rule *rule)
+{
+	bool seen[SYSFILTER_ARGS] = {0};
+
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (seen[rule->args[i].index])
+			return true;
+		seen[rule->args[i].index] = true;
+	}
+	return false;
+}
+
+static struct scmp_arg_cmp condition_of(const struct sysfilter_arg *arg)
+{
+	return (struct scmp_arg_cmp){.arg = arg->index,
+				     .op = compares[arg->op],
+				     .datum_a = arg->value,
+				     .datum_b = arg->value_two};
+}
+
+static int add(struct compiler *c, const struct sysfilter_rule *rule, int number)
+{
+	uint32_t verdict = verdict_of(rule->action, rule->data);
+	struct scmp_arg_cmp conditions[SYSFILTER_ARGS];
+	int r = 0;
+
+	if (!has_alternatives(rule)) {
+		for (size_t i = 0; i < rule->nargs; i++)
+			conditions[i] = condition_of(&rule->args[i]);
+		return seccomp_rule_add_array(c->ctx, verdict, number, (unsigned int)rule->nargs,
+					      conditions);
+	}
+	for (size_t i = 0; i < rule->nargs && r == 0; i++) {
+		conditions[0] = condition_of(&rule->args[i]);
+		r = seccomp_rule_add_array(c->ctx, verdict, number, 1, conditions);
+	}
+	return r;
+}
+
+/* A name that the library does not know */
+static int add_late(struct compiler *c, const struct sysfilter_rule *rule, const char *name,
+		    struct err *err)
+{
+	uint32_t verdict = verdict_of(rule->action, rule->data);
+
+	for (int abi = 0; abi < NEWER_ABIS; abi++) {
+		int number = newer_number(name, (enum newer_abi)abi);
+
+		if (number < 0 || !c->newer.uses[abi])
+			continue;
+		if (rule->nargs && !lets_pass(rule->action))
+			return err_set(err, ENOTSUP,
+				       "'%s' is newer than libseccomp %u.%u: no conditions on its "
+				       "arguments are possible",
+				       name, seccomp_version()->major, seccomp_version()->minor);
+		if (rule->nargs)
+			continue; /* stays a call that the profile does not know */
+		newer_name(&c->newer, (enum newer_abi)abi, number);
+		if (verdict != c->default_verdict &&
+		    !newer_rule(&c->newer, (enum newer_abi)abi, number, verdict))
+			return err_set(err, E2BIG, "too many rules on new system calls");
+	}
+	return 0;
+}
+
+static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const char *name,
+		    struct err *err)
+{
+	int number = seccomp_syscall_resolve_name(name), r;
+
+	if (number == __NR_SCMP_ERROR)
+		return add_late(c, rule, name, err);
+	for (int abi = 0; abi < NEWER_ABIS; abi++) {
+		if (c->newer.uses[abi])
+			newer_name(&c->newer, (enum newer_abi)abi,
+				   seccomp_syscall_resolve_name_arch(abi_tokens[abi], name));
+	}
+	/* The library refuses a rule that says what happens anyway */
+	if (verdict_of(rule->action, rule->data) == c->default_verdict)
+		return 0;
+	r = add(c, rule, number);
+	return r < 0 ? err_sys(err, -r, "'%s': libseccomp refuses the rule", name) : 0;
+}
+
+static int add_rules(struct compiler *c, struct err *err)
+{
+	for (size_t i = 0; i < c->filter->nrules; i++) {
+		const struct sysfilter_rule *rule = &c->filter->rules[i];
+
+		for (size_t n = 0; n < rule->nnames; n++) {
+			int r = add_name(c, rule, rule->names[n], err);
+
+			if (r < 0) {
+				err_prefix(err, "syscalls[%zu]", i);
+				return r;
+			}
+		}
+	}
+	return 0;
+}
+
+/* ---- the program ---- */
+
+static int begin(struct compiler *c, struct err *err)
+{
+	int r;
+
+	(void)seccomp_api_set(API_LEVEL);
+	c->default_verdict = verdict_of(c->filter->default_action, c->filter->default_data);
+	c->newer.uses[NEWER_X86_64] = true;
+	c->newer.uses[NEWER_X32] = c->filter->x32;
+	c->newer.uses[NEWER_X86] = c->filter->x86;
+	c->ctx = seccomp_init(c->default_verdict);
+	if (!c->ctx)
+		return err_sys(err, ENOMEM, "libseccomp");
+	for (int abi = 0; abi < NEWER_ABIS; abi++) {
+		r = c->newer.uses[abi] ? seccomp_arch_add(c->ctx, abi_tokens[abi]) : 0;
+		if (r < 0 && r != -EEXIST)
+			return err_sys(err, -r, "architectures");
+	}
+	/* A slower filter is still one */
+	if (c->nadded > TREE_FROM)
+		(void)seccomp_attr_set(c->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return 0;
+}
+
+/* What the library has made, appended */
+static int export_to(struct compiler *c, struct newer_program *p, struct err *err)
+{
+	cleanup_close int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	size_t room = (BPF_MAXINSNS - p->n) * sizeof(p->insns[0]);
+	off_t size;
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, "a file for the filter");
+	r = seccomp_export_bpf(c->ctx, fd);
+	if (r < 0)
+		return err_sys(err, -r, "libseccomp cannot make the filter");
+	size = lseek(fd, 0, SEEK_END);
+	if (size <= 0 || (size_t)size % sizeof(p->insns[0]))
+		return err_set(err, EIO, "libseccomp has made no filter");
+	if (p->full || (size_t)size > room)
+		return err_set(err, E2BIG, "the filter has more than %d instructions",
+			       BPF_MAXINSNS);
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_sys(err, errno, "a file for the filter");
+	r = io_read_full(fd, &p->insns[p->n], (size_t)size);
+	if (r < 0)
+		return err_sys(err, -r, "a file for the filter");
+	p->n += (size_t)size / sizeof(p->insns[0]);
+	return 0;
+}
+
+static int finish(struct compiler *c, struct sysfilter_program *out, struct err *err)
+{
+	cleanup_free struct newer_program *p = calloc(1, sizeof(*p));
+	bool enosys = !lets_pass(c->filter->default_action) &&
+		      c->default_verdict != SCMP_ACT_ERRNO(ENOSYS);
+	struct sock_filter *insns;
+	int r;
+
+	if (!p)
+		return err_sys(err, ENOMEM, "the filter");
+	newer_emit(&c->newer, enosys, p);
+	r = export_to(c, p, err);
+	if (r < 0)
+		return r;
+	insns = malloc(p->n * sizeof(*insns));
+	if (!insns)
+		return err_sys(err, ENOMEM, "the filter");
+	memcpy(insns, p->insns, p->n * sizeof(*insns));
+	*out = (struct sysfilter_program){.insns = insns, .n = p->n};
+	return 0;
+}
+
+int sysfilter_compile(const struct sysfilter *filter, struct sysfilter_program *out,
+		      struct err *err)
+{
+	CLEANUP(compiler) struct compiler *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return err_sys(err, ENOMEM, "the filter");
+	c->filter = filter;
+	r = check(c, err);
+	if (r < 0)
+		return r;
+	r = begin(c, err);
+	if (r < 0)
+		return r;
+	r = add_rules(c, err);
+	if (r < 0)
+		return r;
+	return finish(c, out, err);
+}
+
+void sysfilter_release(struct sysfilter_program *program)
+{
+	free(program->insns);
+	*program = (struct sysfilter_program){0};
+}
