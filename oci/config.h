@@ -259,6 +259,8 @@ struct oci_hooks {
 	size_t n;
 };
 
+struct oci_seccomp;
+
 struct oci_config {
 	char *oci_version;
 	bool has_process;
@@ -280,8 +282,9 @@ struct oci_config {
 		struct oci_strings masked_paths, readonly_paths;
 		char *cgroups_path, *rootfs_propagation, *mount_label;
 		bool has_personality;
-		uint32_t personality; /* PER_* of personality(2) */
-		bool has_seccomp, has_resources;
+		uint32_t personality;	     /* PER_* of personality(2) */
+		struct oci_seccomp *seccomp; /* oci/seccomp.h; NULL: none */
+		bool has_resources;
 		struct oci_resources resources; /* nothing given unless has_resources */
 		struct oci_idmaps uid_mappings, gid_mappings;
 		struct oci_time_offset time_offsets[OCI_CLOCK_COUNT];

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "oci/parse.h"
+#include "oci/seccomp.h"
 
 #define C(member_, key_, kind_, ...)                                                 \
 	{                                                                            \
@@ -139,11 +140,7 @@ static int parse_sysctl(const struct json_at *at, struct oci_config *config, str
 
 static int parse_seccomp(const struct json_at *at, struct oci_config *config, struct err *err)
 {
-	struct json_at seccomp;
-	int r = json_member(at, "seccomp", JSON_OBJECT, &seccomp, err);
-
-	config->linux_.has_seccomp = r > 0;
-	return r;
+	return oci_seccomp_parse(at, &config->linux_.seccomp, err);
 }
 
 static int parse_idmaps(const struct json_at *at, struct oci_config *config, struct err *err)
@@ -187,4 +184,5 @@ void linux_release(struct oci_config *config)
 	free(config->linux_.uid_mappings.items);
 	free(config->linux_.gid_mappings.items);
 	linux_host_release(config);
+	oci_seccomp_free(config->linux_.seccomp);
 }

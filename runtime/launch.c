@@ -559,7 +559,7 @@ static void warn(const struct launch *l)
 	if (l->config->process.unknown_caps)
 		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",
 			 l->config->process.unknown_caps);
-	if (l->config->linux_.has_seccomp)
+	if (l->config->linux_.seccomp)
 		log_warn("config.json: linux.seccomp is not applied yet");
 	for (size_t i = 0; (text = limits_without_effect(&l->config->linux_.resources, i)); i++)
 		log_warn("config.json: linux.resources.%s, ignoring", text);

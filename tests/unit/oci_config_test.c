@@ -131,7 +131,7 @@ static void check_linux(const struct oci_config *c)
 	assert_string_equal(c->linux_.masked_paths.items[0], "/m");
 	assert_string_equal(c->linux_.cgroups_path, "c");
 	assert_string_equal(c->linux_.rootfs_propagation, "rslave");
-	assert_true(c->linux_.has_seccomp);
+	assert_non_null(c->linux_.seccomp);
 	assert_true(c->linux_.has_resources);
 	assert_int_equal(c->linux_.resources.memory.limit.value, 1048576);
 }
