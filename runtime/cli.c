@@ -259,7 +259,8 @@ int cli_run(const struct globals *globals, const struct cli_command *command,
 		r = 0;
 	} else if (r == 0) {
 		r = command->run(globals, options, &args, &err);
-		if (fflush(stdout) != 0 && r == 0)
+		errno = EIO; /* of a failure that has been before and left only its mark */
+		if ((fflush(stdout) != 0 || ferror(stdout)) && r == 0)
 			r = err_sys(&err, errno, "writing to standard output");
 	}
 	cli_release(command->options, options);
