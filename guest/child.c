@@ -4,7 +4,7 @@
  *
  *   first process   exports → namespaces → root, mounts, devices, terminal, masks → pivot_root ┐
  *   exec'd process  join namespaces → terminal ───────────────────────────────────────────────┤
- *                                                                                              ├→ stdio → user → look-up → [wait, hooks] → execve
+ *                                                                                              ├→ stdio → user → look-up → [wait, hooks] → filter → execve
  *
  * With a user namespace the first process is two, one after the other: guest/successor.h. What takes the guest's own capabilities
  * (a better OOM score, higher limits, a scheduler) comes before the namespace is entered.
@@ -100,7 +100,11 @@ static void report(const struct child *child, enum process_report_kind kind, enu
 	struct process_report message = {.kind = kind, .code = code};
 
 	(void)snprintf(message.text, sizeof(message.text), "%s", text);
-	(void)io_send_fds(child->args->report_fd, &message, sizeof(message), fds, nfds);
+	/* Few seccomp profiles are without write */
+	if (nfds)
+		(void)io_send_fds(child->args->report_fd, &message, sizeof(message), fds, nfds);
+	else
+		(void)!write(child->args->report_fd, &message, sizeof(message));
 }
 
 static _Noreturn void fail(const struct child *child, enum ttrpc_code code, const struct err *err)
@@ -408,7 +412,7 @@ static int step_env(struct child *child, struct err *err)
 
 static int step_creds(struct child *child, struct err *err)
 {
-	return creds_apply(child->args->process, err);
+	return creds_apply(child->args->process, child->args->filter, err);
 }
 
 static int step_lookup(struct child *child, struct err *err)
@@ -519,6 +523,24 @@ static void run_hooks(const struct child *child)
 		fail(child, TTRPC_ABORTED, &err);
 }
 
+/*
+ * As late as can be: everything from here on is subject to the container's profile, which is capset, if anything, and execve (and
+ * write, to report that execve has failed). runc filters without no_new_privs before it changes user, and then needs far more.
+ */
+static void enter_filter(const struct child *child)
+{
+	struct err err = {0};
+
+	if (!child->args->filter)
+		return;
+	if (filter_load(child->args->filter, &err) < 0)
+		fail(child, TTRPC_INTERNAL, &err);
+	if (creds_finish(child->args->process, &err) < 0) {
+		err_prefix(&err, "under linux.seccomp");
+		fail(child, TTRPC_INTERNAL, &err);
+	}
+}
+
 _Noreturn void child_main(const struct child_args *args)
 {
 	static struct child child; /* has a path in it; one process, one child */
@@ -537,6 +559,7 @@ _Noreturn void child_main(const struct child_args *args)
 	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	if (args->is_init)
 		run_hooks(&child);
+	enter_filter(&child);
 	(void)execve(child.program, args->process->args.items, child.env);
 	(void)lookup_exec_error(child.program, errno, &err);
 	fail(&child, lookup_code(err.code), &err);

@@ -13,12 +13,14 @@
 #include "oci/config.h"
 
 #include "guest/agent.h"
+#include "guest/filter.h"
 
 struct child_args {
 	const struct agent_config *agent;
 	const char *id, *bundle;
 	const struct oci_config *config;   /* the container's */
 	const struct oci_process *process; /* the process's own */
+	const struct filter *filter;	   /* NULL: none */
 	bool is_init;	      /* the container's first process: makes what the others join */
 	uint32_t root_export; /* is_init */
 	const int32_t *mount_exports; /* is_init: per config->mounts, export or -1 */

@@ -76,6 +76,7 @@ static void container_free(struct container *container)
 	close_fd(&container->device_program_fd);
 	close_fd(&container->cgroup_fd);
 	oci_config_free(container->config);
+	filter_release(&container->filter);
 	free(container->bundle);
 	free(container->mount_exports);
 	free(container);
@@ -132,6 +133,19 @@ static int take_exports(struct container *container, const struct container_requ
 	return 0;
 }
 
+/* A profile and a filter come together: that one got lost on the way must not mean "unfiltered" */
+static int take_filter(struct container *container, const struct container_request *request,
+		       struct err *err)
+{
+	if (!container->config->linux_.seccomp != !request->has_seccomp)
+		return err_set(err, EINVAL, "linux.seccomp: %s",
+			       request->has_seccomp ? "a filter came without a profile"
+						    : "no filter came with the profile");
+	return request->has_seccomp ? filter_take(&container->filter, request->seccomp,
+						  request->seccomp_len, request->seccomp_flags, err)
+				    : 0;
+}
+
 static int check_request(struct agent *agent, const struct container_request *request,
 			 struct err *err)
 {
@@ -170,6 +184,9 @@ static int container_new(struct agent *agent, const struct container_request *re
 	r = support_check_config(container->config, err);
 	if (r < 0)
 		return r;
+	r = take_filter(container, request, err);
+	if (r < 0)
+		return r;
 	r = take_exports(container, request, err);
 	if (r < 0)
 		return r;
@@ -196,6 +213,7 @@ static void container_init_args(struct container *container, struct child_args *
 		.bundle = container->bundle,
 		.config = container->config,
 		.process = &container->config->process,
+		.filter = container->filter.program.n ? &container->filter : NULL,
 		.is_init = true,
 		.root_export = container->root_export,
 		.mount_exports = container->mount_exports,

@@ -20,6 +20,7 @@
 #include "oci/config.h"
 
 #include "guest/agent.h"
+#include "guest/filter.h"
 #include "guest/process.h"
 
 enum container_state {
@@ -37,6 +38,7 @@ struct container {
 	enum container_state state;
 	struct oci_config *config; /* owned */
 	char *bundle;		   /* owned: the host's path of it */
+	struct filter filter;	   /* of all its processes */
 	uint32_t root_export;
 	int32_t *mount_exports;			  /* owned: per config->mounts, export or -1 */
 	uint8_t exports[MACHINE_EXPORTS_MAX / 8]; /* those in use */
@@ -64,6 +66,10 @@ struct container_request {
 		uint32_t mount_index, export_id;
 	} * sources;
 	size_t nsources;
+	bool has_seccomp;
+	const uint8_t *seccomp; /* the program */
+	size_t seccomp_len;
+	uint32_t seccomp_flags;
 	uint64_t tokens[3];
 };
 

@@ -4,6 +4,9 @@
  * KEEPCAPS; the directory is tried as root first, since a container's root may enter what its user may not, and again as
  * the user when that was refused (a root-squashing share).
  *
+ * A seccomp filter comes after all of it, so that it need not allow what is done here. Unless no_new_privs is set, its loading
+ * takes CAP_SYS_ADMIN, which therefore stays until then. No code of the container's runs in between.
+ *
  * Raw system calls: the sets are exact, and no library decides what is "reasonable".
  */
 #define _GNU_SOURCE
@@ -30,6 +33,7 @@
 #define DEFAULT_UMASK 0022
 #define DEFAULT_NOFILE_SOFT 1024
 #define DEFAULT_NOFILE_HARD 524288
+#define FILTER_CAP (1ull << CAP_SYS_ADMIN) /* what seccomp(2) wants without no_new_privs */
 
 int creds_set_oom_score_adj(int score, struct err *err)
 {
@@ -95,18 +99,28 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	return 0;
 }
 
-static int set_caps(const uint64_t caps[OCI_CAP_SETS], struct err *err)
+/* @extra: permitted and effective besides */
+static int set_sets(const uint64_t caps[OCI_CAP_SETS], uint64_t extra, struct err *err)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 
 	for (int i = 0; i < 2; i++) {
-		data[i].effective = (uint32_t)(caps[OCI_CAP_EFFECTIVE] >> (32 * i));
-		data[i].permitted = (uint32_t)(caps[OCI_CAP_PERMITTED] >> (32 * i));
+		data[i].effective = (uint32_t)((caps[OCI_CAP_EFFECTIVE] | extra) >> (32 * i));
+		data[i].permitted = (uint32_t)((caps[OCI_CAP_PERMITTED] | extra) >> (32 * i));
 		data[i].inheritable = (uint32_t)(caps[OCI_CAP_INHERITABLE] >> (32 * i));
 	}
 	if (syscall(SYS_capset, &header, data) < 0)
 		return err_sys(err, errno, "cannot set capabilities");
+	return 0;
+}
+
+static int set_caps(const uint64_t caps[OCI_CAP_SETS], uint64_t extra, struct err *err)
+{
+	int r = set_sets(caps, extra, err);
+
+	if (r < 0)
+		return r;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (unsigned int cap = 0; cap < 64; cap++) {
 		/* One that is not permitted and inheritable too cannot be raised: left out, as newer runc does */
@@ -159,7 +173,7 @@ static int change_dir(const char *cwd, struct err *err)
 		       lookup_words(errno));
 }
 
-int creds_apply(const struct oci_process *process, struct err *err)
+int creds_apply(const struct oci_process *process, bool will_filter, struct err *err)
 {
 	bool again;
 	int r = set_rlimits(process, err);
@@ -190,7 +204,16 @@ int creds_apply(const struct oci_process *process, struct err *err)
 		return r;
 	(void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	(void)umask(process->user.has_umask ? process->user.umask & 0777 : DEFAULT_UMASK);
-	return set_caps(process->caps, err);
+	return set_caps(process->caps, will_filter && !process->no_new_privileges ? FILTER_CAP : 0,
+			err);
+}
+
+/* Lowering the permitted set lowers the ambient one with it */
+int creds_finish(const struct oci_process *process, struct err *err)
+{
+	if (process->no_new_privileges || (process->caps[OCI_CAP_EFFECTIVE] & FILTER_CAP))
+		return 0;
+	return set_sets(process->caps, 0, err);
 }
 
 /* ---- home ---- */

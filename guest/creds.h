@@ -5,13 +5,19 @@
 #ifndef GUEST_CREDS_H
 #define GUEST_CREDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/err.h"
 #include "oci/config.h"
 
-/** creds_apply() - Rlimits, no_new_privs, cwd, capabilities, groups, user, umask; the rest of the child runs as that user */
-int creds_apply(const struct oci_process *process, struct err *err);
+/**
+ * creds_apply() - Rlimits, no_new_privs, cwd, capabilities, groups, user, umask; the rest of the child runs as that user
+ * @will_filter: A seccomp filter will be loaded. Without no_new_privs that needs CAP_SYS_ADMIN, which is kept until creds_finish().
+ */
+int creds_apply(const struct oci_process *process, bool will_filter, struct err *err);
+/** creds_finish() - After the filter: the capabilities are the process's own. At most one system call, capset. */
+int creds_finish(const struct oci_process *process, struct err *err);
 
 /**
  * creds_raise_limits() - Raise hard limits below what the process is to have, soft ones stay

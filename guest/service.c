@@ -201,6 +201,12 @@ static void on_create(struct ttrpc_call *call, const uint8_t *payload, size_t le
 	create.root_export = request->root_export_id;
 	create.sources = sources;
 	create.nsources = request->n_mount_sources;
+	if (request->seccomp) {
+		create.has_seccomp = true;
+		create.seccomp = request->seccomp->program.data;
+		create.seccomp_len = request->seccomp->program.len;
+		create.seccomp_flags = request->seccomp->flags;
+	}
 	stdio_tokens(request->stdio, create.tokens);
 	container_create(agent, &create, call);
 }

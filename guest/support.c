@@ -124,7 +124,5 @@ int support_check_config(const struct oci_config *config, struct err *err)
 	r = check_label("linux.mountLabel", config->linux_.mount_label, err);
 	if (r < 0)
 		return r;
-	if (config->linux_.seccomp)
-		log_warn("linux.seccomp is not applied yet, ignoring");
 	return support_check_process(&config->process, err);
 }

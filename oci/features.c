@@ -11,6 +11,7 @@
 #include "oci/config.h"
 #include "oci/hooks.h"
 #include "oci/json.h"
+#include "oci/seccomp.h"
 
 #define FEATURES_MAX (64u << 10)
 
@@ -121,7 +122,11 @@ static void write_linux(struct json_writer *w)
 	flag(w, "systemdUser", true);
 	flag(w, "rdma", false);
 	json_write_close(w, '}');
-	enabled(w, "seccomp", false);
+	json_write_key(w, "seccomp");
+	json_write_open(w, '{');
+	flag(w, "enabled", true);
+	oci_seccomp_write_features(w);
+	json_write_close(w, '}');
 	enabled(w, "apparmor", false);
 	enabled(w, "selinux", false);
 	json_write_key(w, "intelRdt");

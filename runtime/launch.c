@@ -21,6 +21,7 @@
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "oci/seccomp.h"
 #include "runtime/hooks.h"
 #include "runtime/interrupt.h"
 #include "runtime/pidfile.h"
@@ -150,6 +151,36 @@ static void forget_config(struct launch *l)
 {
 	oci_config_free(l->config);
 	l->config = NULL;
+}
+
+/* An ordinary thing: a profile lists the system calls of every kernel and machine */
+static void log_unknown(const struct sysfilter *filter)
+{
+	for (size_t i = 0; i < filter->nrules && log_get_level() >= LOG_DEBUG; i++) {
+		for (size_t n = 0; n < filter->rules[i].nnames; n++) {
+			if (!sysfilter_syscall_is_known(filter->rules[i].names[n]))
+				log_debug("config.json: linux.seccomp.syscalls[%zu]: unknown "
+					  "system call '%.64s', ignoring",
+					  i, filter->rules[i].names[n]);
+		}
+	}
+}
+
+static int compile_seccomp(struct launch *l, struct err *err)
+{
+	const struct oci_seccomp *seccomp = l->config->linux_.seccomp;
+	int r;
+
+	if (!seccomp)
+		return 0;
+	log_unknown(&seccomp->filter);
+	r = sysfilter_compile(&seccomp->filter, &l->seccomp, err);
+	if (r < 0)
+		err_prefix(err, "config.json: linux.seccomp");
+	else
+		log_debug("The seccomp filter has %zu instructions, its flags are %#x",
+			  l->seccomp.n, seccomp->flags);
+	return r;
 }
 
 /* ---- the guest's parts ---- */
@@ -334,6 +365,9 @@ static int start_monitor(struct launch *l, struct err *err)
 		.config = l->config,
 		.config_text = l->config_text,
 		.config_len = l->config_len,
+		.seccomp = l->seccomp.insns,
+		.seccomp_len = l->seccomp.n,
+		.seccomp_flags = l->config->linux_.seccomp ? l->config->linux_.seccomp->flags : 0,
 		.bundle_fd = l->bundle_fd,
 		.state_fd = l->container.dir_fd,
 		.exe_fd = l->exe_fd,
@@ -489,6 +523,7 @@ static const struct step {
 } steps[] = {
 	{"bundle", open_bundle, NULL},
 	{"configuration", load_config, forget_config},
+	{"seccomp", compile_seccomp, NULL},
 	{"state", make_state, remove_state},
 	{"guest", open_guest, NULL},
 	{"kvm", open_kvm, NULL},
@@ -520,6 +555,7 @@ void launch_release(struct launch *l)
 	free(l->rootfs);
 	free(l->config_text);
 	oci_config_free(l->config);
+	sysfilter_release(&l->seccomp);
 	container_release(&l->container);
 	close_fd(&l->bundle_fd);
 	close_fd(&l->exe_fd);
@@ -559,8 +595,6 @@ static void warn(const struct launch *l)
 	if (l->config->process.unknown_caps)
 		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",
 			 l->config->process.unknown_caps);
-	if (l->config->linux_.seccomp)
-		log_warn("config.json: linux.seccomp is not applied yet");
 	for (size_t i = 0; (text = limits_without_effect(&l->config->linux_.resources, i)); i++)
 		log_warn("config.json: linux.resources.%s, ignoring", text);
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "lib/seccomp.h"
 #include "oci/limits.h"
 #include "runtime/cli.h"
 #include "runtime/container.h"
@@ -45,7 +46,8 @@ struct launch {
 	char *bundle, *rootfs; /* owned, absolute */
 	char *config_text;     /* owned */
 	size_t config_len;
-	struct oci_config *config; /* owned */
+	struct oci_config *config;	  /* owned */
+	struct sysfilter_program seccomp; /* owned; empty without */
 	struct container container;
 	int bundle_fd, exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* owned */
 	int console_fd;						/* owned: given to the monitor */

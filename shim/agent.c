@@ -12,6 +12,7 @@
 #include "shim/monitor.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,10 +238,23 @@ static int create_call(struct shim *s, Caisson__Agent__CreateRequest *request, s
 	return 0;
 }
 
+static Caisson__Agent__Seccomp seccomp_of(const struct monitor_args *args)
+{
+	Caisson__Agent__Seccomp seccomp = CAISSON__AGENT__SECCOMP__INIT;
+
+	seccomp.program = (ProtobufCBinaryData){
+		.len = args->seccomp_len * sizeof(*args->seccomp),
+		.data = (uint8_t *)args->seccomp,
+	};
+	seccomp.flags = args->seccomp_flags;
+	return seccomp;
+}
+
 int agent_create(struct shim *s, struct err *err)
 {
 	Caisson__Agent__CreateRequest request = CAISSON__AGENT__CREATE_REQUEST__INIT;
 	Caisson__Agent__Stdio stdio = stdio_of(s->stdio.tokens);
+	Caisson__Agent__Seccomp seccomp = seccomp_of(s->args);
 	unsigned int n = s->exports->nbinds;
 	cleanup_free Caisson__Agent__MountSource *sources = calloc(n + 1, sizeof(*sources));
 	cleanup_free Caisson__Agent__MountSource **list = calloc(n + 1, sizeof(*list));
@@ -262,6 +276,7 @@ int agent_create(struct shim *s, struct err *err)
 	request.mount_sources = list;
 	request.stdio = &stdio;
 	request.bundle = (char *)s->args->bundle;
+	request.seccomp = s->args->seccomp ? &seccomp : NULL;
 	r = create_call(s, &request, err);
 	s->about_program = r == -ENOENT || r == -EACCES;
 	return r;

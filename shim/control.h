@@ -28,11 +28,16 @@
 
 /* ---- starting a monitor ---- */
 
+struct sock_filter;
+
 struct monitor_args {
 	const char *id; /* validated */
 	const struct oci_config *config;
 	const char *config_text; /* the same as the bytes it was parsed from */
 	size_t config_len;
+	const struct sock_filter *seccomp; /* linux.seccomp's program; NULL without */
+	size_t seccomp_len;		   /* instructions */
+	uint32_t seccomp_flags;
 	int bundle_fd; /* the bundle directory */
 	int state_fd;  /* the container's state directory: control.sock is made in it */
 	int exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* borrowed */

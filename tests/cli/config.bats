@@ -120,3 +120,19 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 	fails 1 'caisson create failed: --preserve-fds 2: descriptors cannot be passed into a guest' \
 		create --bundle "$BUNDLE" --preserve-fds 2 c1
 }
+
+@test "config: a seccomp profile that cannot be compiled is an error of create" {
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_DENY"}'
+	refused "config.json: linux.seccomp.defaultAction: 'SCMP_ACT_DENY' is unknown"
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["mount"], action: "SCMP_ACT_NOTIFY"}], listenerPath: "/run/l"}'
+	refused 'config.json: linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is for a listener, and one on the host cannot serve the processes of a guest'
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}'
+	refused 'config.json: linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for a listener, and one on the host cannot serve the processes of a guest'
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["file_setattr"], action: "SCMP_ACT_ERRNO",
+		args: [{index: 0, value: 1, op: "SCMP_CMP_EQ"}]}]}'
+	run -1 runtime create --bundle "$BUNDLE" c1
+	[[ $output == *"config.json: linux.seccomp: syscalls[0]: 'file_setattr' is newer than libseccomp "* ]]
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["read"], action: "SCMP_ACT_ERRNO",
+		args: [range(4000) | {index: 0, value: (. * 4294967297), op: "SCMP_CMP_EQ"}]}]}'
+	refused 'config.json: linux.seccomp: syscalls[0]: more than 2048 conditions in all rules'
+}

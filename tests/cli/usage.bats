@@ -83,7 +83,8 @@ setup() { common_setup; }
 	run -0 --separate-stderr "$CAISSON" features
 	[[ -z $stderr ]]
 	jq -e '.ociVersionMin == "1.0.0" and (.ociVersionMax | startswith("1.")) and (.linux.namespaces | index("pid") != null)
-		and .linux.seccomp.enabled == false and .hooks == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] and .linux.mountExtensions.idmap.enabled == false' <<< "$output"
+		and .linux.seccomp.enabled == true and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY") == null)
+		and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64") != null) and (.linux.seccomp.supportedFlags | length == 3) and .hooks == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] and .linux.mountExtensions.idmap.enabled == false' <<< "$output"
 }
 
 @test "usage: a closed descriptor 0, 1 or 2 does not become another file's" {

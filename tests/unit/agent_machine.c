@@ -40,6 +40,9 @@
 #include "lib/machine.h"
 #include "lib/ttrpc.h"
 
+#include "oci/config.h"
+#include "oci/seccomp.h"
+
 #include "guest/agent.h"
 #include "guest/agent.pb-c.h"
 #include "guest/cgroup.h"
@@ -513,6 +516,9 @@ struct spec {
 	const char *top;     /* more members of the config, the same */
 	const char *namespaces;
 	bool readonly;
+	bool without_filter;   /* a profile's program gets lost */
+	size_t filter_len;     /* bytes instead of a program */
+	uint32_t filter_flags; /* more flags */
 };
 
 static char *config_of(const struct spec *spec, bool terminal)
@@ -541,6 +547,30 @@ static void fill_stdio(Caisson__Agent__Stdio *stdio, const struct io *io)
 	stdio->stderr_token = io->tokens[2];
 }
 
+/* The monitor's part: linux.seccomp as a program, which the result points to */
+static Caisson__Agent__Seccomp *seccomp_of(const struct spec *spec, const char *config)
+{
+	static Caisson__Agent__Seccomp seccomp;
+	static struct sysfilter_program program;
+	static uint8_t bytes[2 * SYSFILTER_BYTES_MAX];
+	CLEANUP(oci_config) struct oci_config *parsed = NULL;
+
+	caisson__agent__seccomp__init(&seccomp);
+	seccomp.program = (ProtobufCBinaryData){.len = spec->filter_len, .data = bytes};
+	seccomp.flags = spec->filter_flags;
+	if (spec->filter_len)
+		return &seccomp;
+	if (spec->without_filter || oci_config_parse(config, strlen(config), &parsed, NULL) < 0 ||
+	    !parsed->linux_.seccomp)
+		return NULL;
+	sysfilter_release(&program);
+	assert_int_equal(sysfilter_compile(&parsed->linux_.seccomp->filter, &program, NULL), 0);
+	seccomp.flags |= parsed->linux_.seccomp->flags;
+	seccomp.program.len = program.n * sizeof(*program.insns);
+	seccomp.program.data = (uint8_t *)program.insns;
+	return &seccomp;
+}
+
 /* mounts[7] and up are the test's own: export 1 (a directory), then 2 (a file), then 1 again */
 static void begin_create(struct answer *answer, const char *id, const struct spec *spec,
 			 const struct io *io)
@@ -567,6 +597,7 @@ static void begin_create(struct answer *answer, const char *id, const struct spe
 	request.config.len = strlen(config);
 	request.bundle = (char *)"/the/bundle";
 	request.stdio = &stdio;
+	request.seccomp = seccomp_of(spec, config);
 	begin(answer, "Create", &request);
 }
 

@@ -13,6 +13,7 @@
 
 #include "lib/cleanup.h"
 #include "oci/config.h"
+#include "oci/features.h"
 #include "oci/seccomp.h"
 
 static struct oci_config *config;
@@ -201,6 +202,39 @@ static void test_refused(void **state)
 	}
 }
 
+/* What `features` lists is accepted, and nothing else is listed */
+static void test_features(void **state)
+{
+	CLEANUP(json_doc) struct json_doc *doc = NULL;
+	cleanup_free char *text = NULL;
+	struct json_at root, linux_at, seccomp, list, it = {0};
+	ssize_t n = oci_features_write("0", &text, NULL);
+	size_t archs = 0, actions = 0;
+	char profile[256];
+
+	(void)state;
+	assert_true(n > 0);
+	assert_int_equal(json_parse("features", text, (size_t)n, 1 << 20, &doc, NULL), 0);
+	root = json_root(doc);
+	assert_int_equal(json_member(&root, "linux", JSON_OBJECT, &linux_at, NULL), 1);
+	assert_int_equal(json_member(&linux_at, "seccomp", JSON_OBJECT, &seccomp, NULL), 1);
+	assert_int_equal(json_member(&seccomp, "archs", JSON_ARRAY, &list, NULL), 1);
+	for (; json_each(&list, JSON_STRING, &it, NULL) > 0; archs++) {
+		(void)snprintf(profile, sizeof(profile), "{" DEFAULT ",\"architectures\":[\"%s\"]}",
+			       it.node->text);
+		assert_non_null(parsed(profile));
+	}
+	assert_int_equal(archs, 23);
+	it = (struct json_at){0};
+	assert_int_equal(json_member(&seccomp, "actions", JSON_ARRAY, &list, NULL), 1);
+	for (; json_each(&list, JSON_STRING, &it, NULL) > 0; actions++) {
+		(void)snprintf(profile, sizeof(profile), "{\"defaultAction\":\"%s\"}",
+			       it.node->text);
+		assert_non_null(parsed(profile));
+	}
+	assert_int_equal(actions, 8);
+}
+
 static int tear_down(void **state)
 {
 	(void)state;
@@ -214,6 +248,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),	 cmocka_unit_test(test_actions),
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_features),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, tear_down);
