@@ -4,8 +4,8 @@
  *
  * Runs in the short-lived command, before anything of the container exists. The rules are foreign (a config.json): whatever
  * the library does not check well, or says badly, is checked here first, and their number is bounded, since its insertion
- * compares with what is there. What the library makes is a whole filter, for three ABIs at most; in front of it goes the
- * prologue of lib/seccomp_newer.c.
+ * compares with what is there. The library makes a filter of its own for each ABI, since its work for several in one grows
+ * faster than they do; in front of them goes the prologue of lib/seccomp_newer.c, which leads to the right one.
  *
  * The library asks the running kernel which actions it has; ours runs elsewhere, so it is told. It ends a process that uses an
  * ABI outside of the filter (its "bad architecture" action); we leave that as it is, as runc does.
@@ -49,7 +49,7 @@ static const enum scmp_compare compares[SYSFILTER_OPS] = {
 
 struct compiler {
 	const struct sysfilter *filter;
-	scmp_filter_ctx ctx;
+	scmp_filter_ctx ctx[NEWER_ABIS]; /* NULL where not used */
 	uint32_t default_verdict;
 	size_t nadded, nconditional;
 	struct newer newer;
@@ -57,8 +57,10 @@ struct compiler {
 
 static void compiler_free(struct compiler *c)
 {
-	if (c && c->ctx)
-		seccomp_release(c->ctx);
+	for (int abi = 0; c && abi < NEWER_ABIS; abi++) {
+		if (c->ctx[abi])
+			seccomp_release(c->ctx[abi]);
+	}
 	free(c);
 }
 DEFINE_CLEANUP(compiler)
@@ -178,7 +180,7 @@ static struct scmp_arg_cmp condition_of(const struct sysfilter_arg *arg)
 				     .datum_b = arg->value_two};
 }
 
-static int add(struct compiler *c, const struct sysfilter_rule *rule, int number)
+static int add(scmp_filter_ctx ctx, const struct sysfilter_rule *rule, int number)
 {
 	uint32_t verdict = verdict_of(rule->action, rule->data);
 	struct scmp_arg_cmp conditions[SYSFILTER_ARGS];
@@ -187,12 +189,12 @@ static int add(struct compiler *c, const struct sysfilter_rule *rule, int number
 	if (!has_alternatives(rule)) {
 		for (size_t i = 0; i < rule->nargs; i++)
 			conditions[i] = condition_of(&rule->args[i]);
-		return seccomp_rule_add_array(c->ctx, verdict, number, (unsigned int)rule->nargs,
+		return seccomp_rule_add_array(ctx, verdict, number, (unsigned int)rule->nargs,
 					      conditions);
 	}
 	for (size_t i = 0; i < rule->nargs && r == 0; i++) {
 		conditions[0] = condition_of(&rule->args[i]);
-		r = seccomp_rule_add_array(c->ctx, verdict, number, 1, conditions);
+		r = seccomp_rule_add_array(ctx, verdict, number, 1, conditions);
 	}
 	return r;
 }
@@ -226,20 +228,23 @@ static int add_late(struct compiler *c, const struct sysfilter_rule *rule, const
 static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const char *name,
 		    struct err *err)
 {
-	int number = seccomp_syscall_resolve_name(name), r;
+	bool is_default = verdict_of(rule->action, rule->data) == c->default_verdict;
+	int number = seccomp_syscall_resolve_name(name), r = 0;
 
 	if (number == __NR_SCMP_ERROR)
 		return add_late(c, rule, name, err);
 	for (int abi = 0; abi < NEWER_ABIS; abi++) {
-		if (c->newer.uses[abi])
-			newer_name(&c->newer, (enum newer_abi)abi,
-				   seccomp_syscall_resolve_name_arch(abi_tokens[abi], name));
+		if (!c->ctx[abi])
+			continue;
+		newer_name(&c->newer, (enum newer_abi)abi,
+			   seccomp_syscall_resolve_name_arch(abi_tokens[abi], name));
+		/* The library refuses a rule that says what happens anyway */
+		if (!is_default)
+			r = add(c->ctx[abi], rule, number);
+		if (r < 0)
+			return err_sys(err, -r, "'%s': libseccomp refuses the rule", name);
 	}
-	/* The library refuses a rule that says what happens anyway */
-	if (verdict_of(rule->action, rule->data) == c->default_verdict)
-		return 0;
-	r = add(c, rule, number);
-	return r < 0 ? err_sys(err, -r, "'%s': libseccomp refuses the rule", name) : 0;
+	return 0;
 }
 
 static int add_rules(struct compiler *c, struct err *err)
@@ -261,31 +266,50 @@ static int add_rules(struct compiler *c, struct err *err)
 
 /* ---- the program ---- */
 
+static int begin_abi(struct compiler *c, enum newer_abi abi, struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(c->default_verdict);
+	int r = 0;
+
+	c->ctx[abi] = ctx;
+	c->newer.uses[abi] = true;
+	if (!ctx)
+		return err_sys(err, ENOMEM, "libseccomp");
+	/* It begins with the host's */
+	if (abi_tokens[abi] != seccomp_arch_native()) {
+		r = seccomp_arch_add(ctx, abi_tokens[abi]);
+		if (r == 0)
+			r = seccomp_arch_remove(ctx, seccomp_arch_native());
+	}
+	if (r < 0)
+		return err_sys(err, -r, "libseccomp: architectures");
+	/* A slower filter is still one */
+	if (c->nadded > TREE_FROM)
+		(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return 0;
+}
+
 static int begin(struct compiler *c, struct err *err)
 {
 	int r;
 
 	(void)seccomp_api_set(API_LEVEL);
 	c->default_verdict = verdict_of(c->filter->default_action, c->filter->default_data);
-	c->newer.uses[NEWER_X86_64] = true;
-	c->newer.uses[NEWER_X32] = c->filter->x32;
-	c->newer.uses[NEWER_X86] = c->filter->x86;
-	c->ctx = seccomp_init(c->default_verdict);
-	if (!c->ctx)
-		return err_sys(err, ENOMEM, "libseccomp");
-	for (int abi = 0; abi < NEWER_ABIS; abi++) {
-		r = c->newer.uses[abi] ? seccomp_arch_add(c->ctx, abi_tokens[abi]) : 0;
-		if (r < 0 && r != -EEXIST)
-			return err_sys(err, -r, "architectures");
-	}
-	/* A slower filter is still one */
-	if (c->nadded > TREE_FROM)
-		(void)seccomp_attr_set(c->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	return 0;
+	r = begin_abi(c, NEWER_X86_64, err);
+	if (r == 0 && c->filter->x32)
+		r = begin_abi(c, NEWER_X32, err);
+	if (r == 0 && c->filter->x86)
+		r = begin_abi(c, NEWER_X86, err);
+	return r;
+}
+
+static int too_long(struct err *err)
+{
+	return err_set(err, E2BIG, "the filter has more than %d instructions", BPF_MAXINSNS);
 }
 
 /* What the library has made, appended */
-static int export_to(struct compiler *c, struct newer_program *p, struct err *err)
+static int export_to(scmp_filter_ctx ctx, struct newer_program *p, struct err *err)
 {
 	cleanup_close int fd = memfd_create("seccomp", MFD_CLOEXEC);
 	size_t room = (BPF_MAXINSNS - p->n) * sizeof(p->insns[0]);
@@ -294,15 +318,14 @@ static int export_to(struct compiler *c, struct newer_program *p, struct err *er
 
 	if (fd < 0)
 		return err_sys(err, errno, "a file for the filter");
-	r = seccomp_export_bpf(c->ctx, fd);
+	r = seccomp_export_bpf(ctx, fd);
 	if (r < 0)
 		return err_sys(err, -r, "libseccomp cannot make the filter");
 	size = lseek(fd, 0, SEEK_END);
 	if (size <= 0 || (size_t)size % sizeof(p->insns[0]))
 		return err_set(err, EIO, "libseccomp has made no filter");
-	if (p->full || (size_t)size > room)
-		return err_set(err, E2BIG, "the filter has more than %d instructions",
-			       BPF_MAXINSNS);
+	if ((size_t)size > room)
+		return too_long(err);
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		return err_sys(err, errno, "a file for the filter");
 	r = io_read_full(fd, &p->insns[p->n], (size_t)size);
@@ -312,25 +335,45 @@ static int export_to(struct compiler *c, struct newer_program *p, struct err *er
 	return 0;
 }
 
+/* The filters of all ABIs, one behind the other */
+static int export_all(struct compiler *c, struct newer_program *body, size_t starts[NEWER_ABIS],
+		      struct err *err)
+{
+	for (int abi = 0; abi < NEWER_ABIS; abi++) {
+		int r;
+
+		starts[abi] = body->n;
+		r = c->ctx[abi] ? export_to(c->ctx[abi], body, err) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int finish(struct compiler *c, struct sysfilter_program *out, struct err *err)
 {
-	cleanup_free struct newer_program *p = calloc(1, sizeof(*p));
+	cleanup_free struct newer_program *head = calloc(1, sizeof(*head));
+	cleanup_free struct newer_program *body = calloc(1, sizeof(*body));
 	bool enosys = !lets_pass(c->filter->default_action) &&
 		      c->default_verdict != SCMP_ACT_ERRNO(ENOSYS);
+	size_t starts[NEWER_ABIS];
 	struct sock_filter *insns;
 	int r;
 
-	if (!p)
+	if (!head || !body)
 		return err_sys(err, ENOMEM, "the filter");
-	newer_emit(&c->newer, enosys, p);
-	r = export_to(c, p, err);
+	r = export_all(c, body, starts, err);
 	if (r < 0)
 		return r;
-	insns = malloc(p->n * sizeof(*insns));
+	newer_emit(&c->newer, enosys, starts, head);
+	if (head->full || head->n + body->n > BPF_MAXINSNS)
+		return too_long(err);
+	insns = malloc((head->n + body->n) * sizeof(*insns));
 	if (!insns)
 		return err_sys(err, ENOMEM, "the filter");
-	memcpy(insns, p->insns, p->n * sizeof(*insns));
-	*out = (struct sysfilter_program){.insns = insns, .n = p->n};
+	memcpy(insns, head->insns, head->n * sizeof(*insns));
+	memcpy(insns + head->n, body->insns, body->n * sizeof(*insns));
+	*out = (struct sysfilter_program){.insns = insns, .n = head->n + body->n};
 	return 0;
 }
 

@@ -15,11 +15,12 @@
  * without a word, so `late` has the numbers of what Linux got since; rules on those are comparisons in the prologue. All
  * architectures got the same numbers since 424.
  *
- * The prologue, all of whose far jumps are 32 bits wide:
+ * The prologue, all of whose far jumps are 32 bits wide, also leads to the filters, which are one for each ABI:
  *
- *    ld arch ─ x86-64? ─▶ ld nr ─ x32 bit? ─▶ rules, bounds, strays of each ┐
- *            └ i386? ───▶ ld nr ────────────▶ the same                      ├─▶ filter proper
- *            └ other ──────────────────────────────────────────────────────┘
+ *    ld arch ─ x86-64? ─▶ ld nr ─ x32 bit? ─▶ rules, bounds, strays of x32 ──▶ its filter
+ *            │                  └───────────▶ the same of x86-64 ────────────▶ its filter
+ *            ├ i386? ───▶ ld nr ────────────▶ the same of i386 ──────────────▶ its filter
+ *            └ other ────────────────────────────────────────────────────────▶ x86-64's, which knows what to do
  *
  * It only loads number and architecture, so the kernel can still see that a call is always allowed, and skip the filter.
  */
@@ -36,7 +37,8 @@
 #define X32_OWN_FIRST 512
 #define X32_OWN_LAST 547
 #define ENOSYS_VERDICT (SECCOMP_RET_ERRNO | ENOSYS)
-#define TO_FILTER UINT32_MAX /* a jump whose distance is known when the prologue is complete */
+#define TO_FILTER \
+	0xffff0000u /* | ABI: a jump whose distance is known when the prologue is complete */
 
 #define ON(abi) (1u << (abi))
 #define ON_64 (ON(NEWER_X86_64) | ON(NEWER_X32))
@@ -131,9 +133,9 @@ static void verdict_if(struct newer_program *p, uint16_t jump, uint32_t k, uint3
 	emit(p, BPF_RET | BPF_K, verdict, 0, 0);
 }
 
-static void to_filter(struct newer_program *p)
+static void to_filter(struct newer_program *p, enum newer_abi abi)
 {
-	emit(p, BPF_JMP | BPF_JA, TO_FILTER, 0, 0);
+	emit(p, BPF_JMP | BPF_JA, TO_FILTER | abi, 0, 0);
 }
 
 /* Opens a section that is skipped unless the accumulator compares so with @k; Return: what end_section() wants */
@@ -204,14 +206,20 @@ static void emit_abi(const struct newer *newer, enum newer_abi abi, bool enosys,
 		verdict_if(p, BPF_JGT, base + (uint32_t)last, ENOSYS_VERDICT);
 		emit_strays(newer, abi, last, p);
 	}
-	to_filter(p);
+	to_filter(p, abi);
 }
 
-void newer_emit(const struct newer *newer, bool enosys, struct newer_program *p)
+static bool is_needed(const struct newer *newer, bool enosys)
 {
-	size_t start = p->n, section, x32;
+	return enosys || newer->nrules || newer->uses[NEWER_X32] || newer->uses[NEWER_X86];
+}
 
-	if (!enosys && !newer->nrules)
+void newer_emit(const struct newer *newer, bool enosys, const size_t starts[NEWER_ABIS],
+		struct newer_program *p)
+{
+	size_t first = p->n, section, x32;
+
+	if (!is_needed(newer, enosys))
 		return;
 	load(p, offsetof(struct seccomp_data, nr));
 	if (enosys)
@@ -223,7 +231,7 @@ void newer_emit(const struct newer *newer, bool enosys, struct newer_program *p)
 	if (newer->uses[NEWER_X32])
 		emit_abi(newer, NEWER_X32, enosys, p);
 	else
-		to_filter(p);
+		to_filter(p, NEWER_X86_64);
 	end_section(p, x32);
 	emit_abi(newer, NEWER_X86_64, enosys, p);
 	end_section(p, section);
@@ -233,8 +241,11 @@ void newer_emit(const struct newer *newer, bool enosys, struct newer_program *p)
 		emit_abi(newer, NEWER_X86, enosys, p);
 		end_section(p, section);
 	}
-	for (size_t i = start; i < p->n; i++) {
-		if (p->insns[i].code == (BPF_JMP | BPF_JA) && p->insns[i].k == TO_FILTER)
-			p->insns[i].k = (uint32_t)(p->n - i - 1);
+	to_filter(p, NEWER_X86_64);
+	for (size_t i = first; i < p->n; i++) {
+		struct sock_filter *in = &p->insns[i];
+
+		if (in->code == (BPF_JMP | BPF_JA) && in->k >= TO_FILTER)
+			in->k = (uint32_t)(p->n - i - 1 + starts[in->k - TO_FILTER]);
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The part of a filter that is not libseccomp's (lib/seccomp_newer.c): a prologue that answers for system calls which are newer
- * than the profile, or newer than the library. Used by lib/seccomp.c only.
+ * than the profile, or newer than the library, and leads to the filter of each ABI. Used by lib/seccomp.c only.
  */
 #ifndef LIB_SECCOMP_NEWER_H
 #define LIB_SECCOMP_NEWER_H
@@ -44,9 +44,11 @@ int newer_number(const char *name, enum newer_abi abi);
 bool newer_rule(struct newer *newer, enum newer_abi abi, int number, uint32_t verdict);
 
 /**
- * newer_emit() - Append the prologue; after it comes the filter proper
+ * newer_emit() - Append the prologue; after it come the filters proper
  * @enosys:	The default action denies, so what is newer than the profile gets ENOSYS
+ * @starts:	Where each used ABI's filter begins, counted from the end of the prologue; x86-64's is also for ABIs that are not used
  */
-void newer_emit(const struct newer *newer, bool enosys, struct newer_program *out);
+void newer_emit(const struct newer *newer, bool enosys, const size_t starts[NEWER_ABIS],
+		struct newer_program *out);
 
 #endif
