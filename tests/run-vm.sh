@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.." || exit 2
 . tests/kvm-mode.sh
 
 # The longest first, so that none begins when all others are done
-ORDER='files run stdio life exec bad jail'
+ORDER='files run stdio life exec seccomp bad jail'
 
 suite() { # FILE OUTPUT: its TAP into OUTPUT
 	local rc
