@@ -45,8 +45,8 @@ struct monitor_args {
 	uint32_t nvcpus;
 	int stdio[3];	       /* the container's, without a terminal; borrowed */
 	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */
-	bool systemd_cgroup; /* the cgroup is a scope of systemd's */
-	bool debug;	     /* the guest kernel's log goes to the log at debug level */
+	bool systemd_cgroup;	     /* the cgroup is a scope of systemd's */
+	bool debug;		     /* the guest kernel's log goes to the log at debug level */
 	const char *bundle, *rootfs; /* absolute, as hooks are told */
 	/*
 	 * Runs prestart and createRuntime hooks, in the caller's process, when the monitor (@pid) has its namespaces; not called
