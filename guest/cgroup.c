@@ -3,16 +3,19 @@
  * cgroup v2 by its files. The tree below a container's cgroup is the container's to shape, deeply nested if it likes, so it is
  * walked with a descriptor and "..", without recursion.
  */
+#define _GNU_SOURCE
 #include "guest/cgroup.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -136,11 +139,10 @@ int cgroup_remove(int dirfd, const char *name)
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int signal_procs(int fd, int signo)
+static int each_in(int fd, cgroup_on_pid *on_pid, void *arg)
 {
 	cleanup_free char *text = NULL;
 	char *save = NULL;
-	int sent = 0;
 	ssize_t n = io_read_file(fd, "cgroup.procs", PROCS_MAX, &text, NULL);
 
 	if (n < 0)
@@ -148,45 +150,103 @@ static int signal_procs(int fd, int signo)
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		long pid = strtol(line, NULL, 10);
 
-		if (pid > 1 && kill((pid_t)pid, signo) == 0)
-			sent++;
+		if (pid > 1)
+			on_pid((pid_t)pid, arg);
 	}
-	return sent;
+	return 0;
 }
 
 /* Depth first, by name order of readdir; cgroups that vanish meanwhile are skipped */
-static int signal_tree(int fd, int signo, unsigned int depth)
+static int each_below(int fd, cgroup_on_pid *on_pid, void *arg, unsigned int depth)
 {
-	int copy = openat(fd, ".", DIR_FLAGS), sent = signal_procs(fd, signo);
+	int copy = openat(fd, ".", DIR_FLAGS), r = each_in(fd, on_pid, arg);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *entry;
 
 	if (!dir) {
 		close_fd(&copy);
-		return sent;
+		return r;
 	}
 	while (depth < 64 && (entry = readdir(dir))) {
 		cleanup_close int child = -1;
-		int r;
 
 		if (!is_subdir(entry))
 			continue;
 		child = openat(fd, entry->d_name, DIR_FLAGS);
-		if (child < 0)
-			continue;
-		r = signal_tree(child, signo, depth + 1);
-		if (r > 0)
-			sent = r + (sent > 0 ? sent : 0);
+		if (child >= 0)
+			(void)each_below(child, on_pid, arg, depth + 1);
 	}
 	(void)closedir(dir);
-	return sent;
+	return r;
+}
+
+int cgroup_each_pid(int cgroup_fd, cgroup_on_pid *on_pid, void *arg)
+{
+	return each_below(cgroup_fd, on_pid, arg, 0);
+}
+
+struct signal_all {
+	int signo, sent;
+};
+
+static void signal_one(pid_t pid, void *arg)
+{
+	struct signal_all *all = arg;
+
+	if (kill(pid, all->signo) == 0)
+		all->sent++;
 }
 
 int cgroup_signal(int cgroup_fd, int signo)
 {
+	struct signal_all all = {.signo = signo};
+	int r;
+
 	if (signo == SIGKILL)
 		return write_at(cgroup_fd, "cgroup.kill", "1");
-	return signal_tree(cgroup_fd, signo, 0);
+	r = cgroup_each_pid(cgroup_fd, signal_one, &all);
+	return all.sent > 0 ? all.sent : r;
+}
+
+int cgroup_freeze(int cgroup_fd, bool on)
+{
+	return write_at(cgroup_fd, "cgroup.freeze", on ? "1" : "0");
+}
+
+int cgroup_value(const char *text, const char *key, uint64_t *out)
+{
+	size_t len = strlen(key);
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		char *end;
+
+		line += *line == '\n';
+		if (strncmp(line, key, len) != 0 || line[len] != ' ')
+			continue;
+		errno = 0;
+		*out = strtoull(line + len + 1, &end, 10);
+		return errno || end == line + len + 1 ? -EINVAL : 0;
+	}
+	return -ENOENT;
+}
+
+int cgroup_open_below(int cgroup_fd, const char *path, struct err *err)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	int fd;
+
+	while (*path == '/')
+		path++;
+	fd = (int)syscall(SYS_openat2, cgroup_fd, *path ? path : ".", &how, sizeof(how));
+	if (fd >= 0)
+		return fd;
+	if (errno == EXDEV)
+		return err_set(err, EINVAL, "bad sub cgroup path: %.200s", path);
+	return err_sys(err, errno == ENOENT ? EINVAL : errno,
+		       "cgroup '%.200s' of the container cannot be entered", path);
 }
 
 int cgroup_of_pid(int rootfd, pid_t pid)

@@ -74,6 +74,9 @@ static void container_free(struct container *container)
 		agent_release_exports(agent, container->exports);
 	loop_timer_release(&container->timer);
 	close_fd(&container->device_program_fd);
+	freezer_release(container);
+	oom_release(container);
+	ps_release(container);
 	close_fd(&container->cgroup_fd);
 	oci_config_free(container->config);
 	filter_release(&container->filter);
@@ -198,6 +201,7 @@ static int container_new(struct agent *agent, const struct container_request *re
 		(void)cgroup_remove(agent->cgroup_fd, container->id);
 		return r;
 	}
+	oom_watch(container);
 	container->next = agent->containers;
 	agent->containers = container;
 	agent->ncontainers++;
@@ -371,8 +375,10 @@ static bool is_ending(pid_t pid)
 }
 
 static int launch_exec(struct container *container, struct process *process,
-		       const struct oci_process *spec, const uint64_t tokens[3], struct err *err)
+		       const struct oci_process *spec, const struct container_exec_request *request,
+		       struct err *err)
 {
+	cleanup_close int sub_cgroup = -1;
 	struct child_args args;
 	int r;
 	struct process_launch launch = {
@@ -389,7 +395,15 @@ static int launch_exec(struct container *container, struct process *process,
 	args.is_init = false;
 	args.process = spec;
 	args.container_pidfd = container->init->pidfd;
-	memcpy(launch.tokens, tokens, sizeof(launch.tokens));
+	memcpy(launch.tokens, request->tokens, sizeof(launch.tokens));
+	if (*request->cgroup) {
+		sub_cgroup = cgroup_open_below(container->cgroup_fd, request->cgroup, err);
+		if (sub_cgroup < 0)
+			return sub_cgroup;
+		/* There and nowhere else */
+		launch.cgroup_fd = sub_cgroup;
+		launch.neighbour = 0;
+	}
 	r = process_launch(process, &launch, err);
 	/* The reaper may not have come to it yet; ENOMEM is clone(2)'s word for it */
 	if ((r == -ESRCH || r == -ENOMEM) && is_ending(container->init->pid))
@@ -397,21 +411,21 @@ static int launch_exec(struct container *container, struct process *process,
 	return r;
 }
 
-void container_exec(struct container *container, const char *exec_id, const uint8_t *json,
-		    size_t len, const uint64_t tokens[3], struct ttrpc_call *call)
+void container_exec(struct container *container, const struct container_exec_request *request,
+		    struct ttrpc_call *call)
 {
 	CLEANUP(oci_process) struct oci_process *spec = NULL;
 	struct process *process = NULL;
 	struct err err = {0};
-	int r = check_exec(container, exec_id, &err);
+	int r = check_exec(container, request->exec_id, &err);
 
 	if (r == 0)
-		r = oci_process_parse((const char *)json, len, &spec, &err);
+		r = oci_process_parse((const char *)request->json, request->len, &spec, &err);
 	if (r == 0)
 		r = fill_process(spec, container->config, &err);
 	if (r == 0) {
-		process = process_new(container, exec_id);
-		r = process ? launch_exec(container, process, spec, tokens, &err)
+		process = process_new(container, request->exec_id);
+		r = process ? launch_exec(container, process, spec, request, &err)
 			    : err_sys(&err, ENOMEM, "cannot prepare a process");
 	}
 	if (r < 0) {
@@ -452,6 +466,7 @@ void container_on_exit(struct container *container, struct process *process)
 	}
 	if (container->state != CONTAINER_DELETING)
 		container->state = CONTAINER_STOPPED;
+	freezer_release(container);
 	/* With a pid namespace the kernel has killed all others; without one they would be left over */
 	kill_all(container);
 }

@@ -21,7 +21,10 @@
 
 #include "guest/agent.h"
 #include "guest/filter.h"
+#include "guest/freezer.h"
+#include "guest/oom.h"
 #include "guest/process.h"
+#include "guest/ps.h"
 
 enum container_state {
 	CONTAINER_CREATING,
@@ -54,6 +57,9 @@ struct container {
 	struct ttrpc_call *create_call;
 	struct loop_timer timer; /* DELETING: tries again */
 	uint64_t deadline_ms;
+	struct freezer freezer; /* guest/freezer.h */
+	struct oom oom;
+	struct ps ps;
 };
 
 /* What Create says, decoded */
@@ -78,9 +84,17 @@ void container_create(struct agent *agent, const struct container_request *reque
 		      struct ttrpc_call *call);
 /** container_start() - Let its process go; @call is answered after execve */
 void container_start(struct container *container, struct ttrpc_call *call);
-/** container_exec() - Run another process in it; @json: a process document */
-void container_exec(struct container *container, const char *exec_id, const uint8_t *json,
-		    size_t len, const uint64_t tokens[3], struct ttrpc_call *call);
+/* What Exec says, decoded */
+struct container_exec_request {
+	const char *exec_id;
+	const uint8_t *json; /* a process document */
+	size_t len;
+	const char *cgroup; /* below the container's, "": itself */
+	uint64_t tokens[3];
+};
+/** container_exec() - Run another process in it */
+void container_exec(struct container *container, const struct container_exec_request *request,
+		    struct ttrpc_call *call);
 /** container_delete() - Kill what is left and forget it; @call is answered then */
 void container_delete(struct container *container, struct ttrpc_call *call);
 /** container_process() - The process of this exec id ("": its own), or NULL */

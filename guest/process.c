@@ -123,6 +123,7 @@ static void answer_wait(struct process *process, struct ttrpc_call *call)
 	response.signal = process_exit_signal(process);
 	response.stdout_bytes = process->output_bytes[0];
 	response.stderr_bytes = process->output_bytes[1];
+	response.oom_kills = process->container->oom.kills;
 	ttrpc_reply_message(call, &response);
 }
 
@@ -346,6 +347,7 @@ void process_on_exit(struct process *process, pid_t pid, int status)
 	size_t nwaiters = process->nwaiters;
 	bool never_ran;
 
+	oom_check(container);
 	process_read_reports(process);
 	if (process->pid != pid)
 		return; /* its successor goes on */

@@ -24,6 +24,7 @@
 #include "guest/cgroup.h"
 #include "guest/container.h"
 #include "guest/limits.h"
+#include "guest/stats.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 512
@@ -74,6 +75,8 @@ DEFINE_FREE(exec_request, ExecRequest)
 DEFINE_FREE(process_request, ProcessRequest)
 DEFINE_FREE(signal_request, SignalRequest)
 DEFINE_FREE(resize_request, ResizeRequest)
+DEFINE_FREE(container_request, ContainerRequest)
+DEFINE_FREE(wait_oom_request, WaitOomRequest)
 DEFINE_FREE(empty, Empty)
 DEFINE_FREE(update_request, UpdateRequest)
 
@@ -223,16 +226,19 @@ static void on_start(struct ttrpc_call *call, const uint8_t *payload, size_t len
 
 static void on_exec(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
 {
+	struct container_exec_request exec = {0};
 	struct container *container;
-	uint64_t tokens[3];
 
 	decode(exec_request, ExecRequest, request, false);
 	container = find_container(agent, call, request->id);
 	if (!container)
 		return;
-	stdio_tokens(request->stdio, tokens);
-	container_exec(container, request->exec_id, request->process.data, request->process.len,
-		       tokens, call);
+	exec.exec_id = request->exec_id;
+	exec.json = request->process.data;
+	exec.len = request->process.len;
+	exec.cgroup = request->cgroup;
+	stdio_tokens(request->stdio, exec.tokens);
+	container_exec(container, &exec, call);
 }
 
 static void on_wait(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
@@ -310,6 +316,56 @@ static void on_delete(struct ttrpc_call *call, const uint8_t *payload, size_t le
 	reply_empty(call);
 }
 
+static void on_freeze(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(container_request, ContainerRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		freezer_freeze(container, call);
+}
+
+static void on_thaw(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(container_request, ContainerRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		freezer_thaw(container, call);
+}
+
+static void on_processes(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(container_request, ContainerRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		ps_list(container, call);
+}
+
+static void on_stats(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(container_request, ContainerRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		stats_answer(container->cgroup_fd, call);
+}
+
+static void on_wait_oom(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct container *container;
+
+	decode(wait_oom_request, WaitOomRequest, request, false);
+	container = find_container(agent, call, request->id);
+	if (container)
+		oom_wait(container, request->seen, call);
+}
+
 static void on_ping(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
 {
 	decode(empty, Empty, request, false);
@@ -342,6 +398,11 @@ const struct ttrpc_method agent_methods[] = {
 	{"Signal", SMALL_REQUEST_MAX, on_signal},
 	{"Resize", SMALL_REQUEST_MAX, on_resize},
 	{"Delete", SMALL_REQUEST_MAX, on_delete},
+	{"Freeze", SMALL_REQUEST_MAX, on_freeze},
+	{"Thaw", SMALL_REQUEST_MAX, on_thaw},
+	{"Processes", SMALL_REQUEST_MAX, on_processes},
+	{"Stats", SMALL_REQUEST_MAX, on_stats},
+	{"WaitOom", SMALL_REQUEST_MAX, on_wait_oom},
 	{"Ping", SMALL_REQUEST_MAX, on_ping},
 	{"Shutdown", SMALL_REQUEST_MAX, on_shutdown},
 	{"Update", OCI_RESOURCES_MAX + SMALL_REQUEST_MAX, on_update},

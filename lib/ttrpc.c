@@ -109,13 +109,19 @@ static void budget_free(void *data, void *p)
 	free(p);
 }
 
-void *ttrpc_unpack(const void *descriptor, const uint8_t *payload, size_t len)
+void *ttrpc_unpack_within(const void *descriptor, const uint8_t *payload, size_t len, size_t budget)
 {
-	size_t left = len > SIZE_MAX / 4 ? 0 : 2 * len + UNPACK_EXTRA_BYTES;
 	ProtobufCAllocator allocator = {
-		.alloc = budget_alloc, .free = budget_free, .allocator_data = &left};
+		.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
 
 	return protobuf_c_message_unpack(descriptor, &allocator, len, payload);
+}
+
+void *ttrpc_unpack(const void *descriptor, const uint8_t *payload, size_t len)
+{
+	size_t budget = len > SIZE_MAX / 4 ? 0 : 2 * len + UNPACK_EXTRA_BYTES;
+
+	return ttrpc_unpack_within(descriptor, payload, len, budget);
 }
 
 void ttrpc_message_free(void *message)

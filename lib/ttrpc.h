@@ -86,6 +86,9 @@ void ttrpc_reply_message(struct ttrpc_call *call, const void *message);
  * guest sends. Return: the message (free it with ttrpc_message_free() or X__free_unpacked(m, NULL)), or NULL when it is broken.
  */
 void *ttrpc_unpack(const void *descriptor, const uint8_t *payload, size_t len);
+/** ttrpc_unpack_within() - The same with memory of at most @budget bytes, for messages that are mostly small repeated ones */
+void *ttrpc_unpack_within(const void *descriptor, const uint8_t *payload, size_t len,
+			  size_t budget);
 void ttrpc_message_free(void *message);
 
 /* ---- connections ---- */

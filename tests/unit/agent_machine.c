@@ -366,7 +366,7 @@ struct answer {
 	bool done;
 	enum ttrpc_code code;
 	char message[2048];
-	uint8_t payload[4096];
+	uint8_t payload[32768];
 	size_t len;
 };
 
@@ -707,7 +707,8 @@ static int run(const struct spec *spec, char *out, size_t size)
 	return code;
 }
 
-static int run_sh(const char *script, const struct spec *more, char *out, size_t size)
+__attribute__((unused)) static int run_sh(const char *script, const struct spec *more, char *out,
+					  size_t size)
 {
 	struct spec spec = more ? *more : (struct spec){0};
 	char args[4096];
