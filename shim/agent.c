@@ -218,6 +218,7 @@ static void on_exit_status(const struct ttrpc_result *result, void *arg)
 	struct shim *s = arg;
 	int status = agent_wait_status(result, NULL);
 
+	oom_note(s, agent_oom_kills(result, true));
 	if (status >= 0)
 		end_on_exit(s, status);
 	else if (result->code != TTRPC_UNAVAILABLE)
@@ -323,6 +324,7 @@ int agent_exec(struct shim *s, const struct agent_exec *exec, ttrpc_on_result *o
 	request.process = (ProtobufCBinaryData){.len = exec->process_len,
 						.data = (uint8_t *)exec->process};
 	request.stdio = &stdio;
+	request.cgroup = (char *)exec->cgroup;
 	return call(s, "Exec", &request, on_result, arg);
 }
 
@@ -391,6 +393,46 @@ int agent_update(struct shim *s, const uint8_t *resources, size_t len, ttrpc_on_
 	request.id = (char *)s->args->id;
 	request.resources = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)resources};
 	return call(s, "Update", &request, on_result, arg);
+}
+
+int agent_ask(struct shim *s, const char *method, ttrpc_on_result *on_result, void *arg)
+{
+	Caisson__Agent__ContainerRequest request = CAISSON__AGENT__CONTAINER_REQUEST__INIT;
+
+	request.id = (char *)s->args->id;
+	return call(s, method, &request, on_result, arg);
+}
+
+int agent_wait_oom(struct shim *s, uint64_t seen, ttrpc_on_result *on_result, void *arg)
+{
+	Caisson__Agent__WaitOomRequest request = CAISSON__AGENT__WAIT_OOM_REQUEST__INIT;
+
+	request.id = (char *)s->args->id;
+	request.seen = seen;
+	return call(s, "WaitOom", &request, on_result, arg);
+}
+
+uint64_t agent_oom_kills(const struct ttrpc_result *result, bool of_wait)
+{
+	uint64_t kills = 0;
+
+	if (result->code != TTRPC_OK || result->len > AGENT_ANSWER_MAX)
+		return 0;
+	if (of_wait) {
+		Caisson__Agent__WaitResponse *response = caisson__agent__wait_response__unpack(
+			NULL, result->len, result->payload);
+
+		kills = response ? response->oom_kills : 0;
+		caisson__agent__wait_response__free_unpacked(response, NULL);
+	} else {
+		Caisson__Agent__WaitOomResponse *response =
+			caisson__agent__wait_oom_response__unpack(NULL, result->len,
+								  result->payload);
+
+		kills = response ? response->kills : 0;
+		caisson__agent__wait_oom_response__free_unpacked(response, NULL);
+	}
+	return kills;
 }
 
 int agent_ping(struct shim *s, ttrpc_on_result *on_result, void *arg)

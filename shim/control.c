@@ -19,12 +19,11 @@
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
-#include "shim/protocol.h"
+#include "shim/wire.h"
 
-#define CONTROL_TIMEOUT_S 120	 /* for any answer; the guest's heartbeat ends it earlier */
 #define CONTROL_STOP_TIMEOUT_S 5 /* the monitor's own, at once */
 
-static int connect_monitor(int state_fd, time_t timeout_s, struct err *err)
+int wire_connect(int state_fd, time_t timeout_s, struct err *err)
 {
 	const struct timeval timeout = {.tv_sec = timeout_s};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -45,9 +44,8 @@ static int connect_monitor(int state_fd, time_t timeout_s, struct err *err)
 	return take_fd(&fd);
 }
 
-/* Send a request; a connection that was closed already may still hold an answer */
-static int ask(int sock, const struct control_request *request, const int *fds, size_t nfds,
-	       struct err *err)
+int wire_ask(int sock, const struct control_request *request, const int *fds, size_t nfds,
+	     struct err *err)
 {
 	int r = io_send_fds(sock, request, sizeof(*request), fds, nfds);
 
@@ -56,9 +54,8 @@ static int ask(int sock, const struct control_request *request, const int *fds, 
 	return 0;
 }
 
-/* Receive the answer of a request; Return: its code, or -errno when there is none */
-static int receive(int sock, struct control_reply *reply, int *fds, size_t max_fds, size_t *nfds,
-		   struct err *err)
+int wire_receive(int sock, struct control_reply *reply, int *fds, size_t max_fds, size_t *nfds,
+		 struct err *err)
 {
 	ssize_t n = io_recv_fds(sock, reply, sizeof(*reply), fds, max_fds, nfds);
 	int r;
@@ -82,20 +79,20 @@ static int receive(int sock, struct control_reply *reply, int *fds, size_t max_f
 	return r;
 }
 
-static int request_simple(int state_fd, const struct control_request *request, time_t timeout_s,
-			  struct err *err)
+int wire_request(int state_fd, const struct control_request *request, time_t timeout_s,
+		 struct err *err)
 {
-	cleanup_close int sock = connect_monitor(state_fd, timeout_s, err);
+	cleanup_close int sock = wire_connect(state_fd, timeout_s, err);
 	struct control_reply reply;
 	size_t nfds = 0;
 	int r;
 
 	if (sock < 0)
 		return sock;
-	r = ask(sock, request, NULL, 0, err);
+	r = wire_ask(sock, request, NULL, 0, err);
 	if (r < 0)
 		return r;
-	return receive(sock, &reply, NULL, 0, &nfds, err);
+	return wire_receive(sock, &reply, NULL, 0, &nfds, err);
 }
 
 int control_start(int state_fd, bool has_hooks, struct err *err)
@@ -103,7 +100,7 @@ int control_start(int state_fd, bool has_hooks, struct err *err)
 	struct control_request request;
 
 	control_request_init(&request, CONTROL_START);
-	return request_simple(state_fd, &request, has_hooks ? 0 : CONTROL_TIMEOUT_S, err);
+	return wire_request(state_fd, &request, has_hooks ? 0 : WIRE_TIMEOUT_S, err);
 }
 
 int control_signal(int state_fd, int signo, bool all, struct err *err)
@@ -114,7 +111,7 @@ int control_signal(int state_fd, int signo, bool all, struct err *err)
 	control_request_init(&request, CONTROL_SIGNAL);
 	request.args[0] = (uint32_t)signo;
 	request.flags = all ? CONTROL_SIGNAL_ALL : 0;
-	r = request_simple(state_fd, &request, CONTROL_TIMEOUT_S, err);
+	r = wire_request(state_fd, &request, WIRE_TIMEOUT_S, err);
 	/* The agent has no such process any more, it has just ended, or the guest went away meanwhile */
 	if (r == -ENOENT || r == -EBUSY || r == -EPIPE)
 		return err_set(err, ESRCH, "container not running");
@@ -126,7 +123,7 @@ int control_stop(int state_fd, struct err *err)
 	struct control_request request;
 
 	control_request_init(&request, CONTROL_STOP);
-	return request_simple(state_fd, &request, CONTROL_STOP_TIMEOUT_S, err);
+	return wire_request(state_fd, &request, CONTROL_STOP_TIMEOUT_S, err);
 }
 
 /* A document as a memfd: it may be larger than a datagram */
@@ -154,11 +151,11 @@ int control_update(int state_fd, const char *json, size_t len, struct err *err)
 	memfd = document_memfd(json, len, "the resources", err);
 	if (memfd < 0)
 		return memfd;
-	sock = connect_monitor(state_fd, CONTROL_TIMEOUT_S, err);
+	sock = wire_connect(state_fd, WIRE_TIMEOUT_S, err);
 	if (sock < 0)
 		return sock;
-	r = ask(sock, &request, &memfd, 1, err);
-	return r < 0 ? r : receive(sock, &reply, NULL, 0, &nfds, err);
+	r = wire_ask(sock, &request, &memfd, 1, err);
+	return r < 0 ? r : wire_receive(sock, &reply, NULL, 0, &nfds, err);
 }
 
 /* ---- exec ---- */
@@ -183,7 +180,7 @@ static int receive_exec(int sock, unsigned int nstreams, struct control_exec *ou
 	struct control_reply reply;
 	size_t nfds = 0;
 	int fds[3] = {-1, -1, -1};
-	int r = receive(sock, &reply, fds, 3, &nfds, err);
+	int r = wire_receive(sock, &reply, fds, 3, &nfds, err);
 
 	if (r < 0)
 		return r;
@@ -213,14 +210,22 @@ int control_exec(int state_fd, const struct control_exec_args *args, struct cont
 			       sizeof(request.exec_id) - 1);
 	if (args->exec_id)
 		strcpy(request.exec_id, args->exec_id);
-	request.flags = args->process->terminal ? CONTROL_EXEC_TERMINAL : 0;
+	if (args->cgroup && strlen(args->cgroup) >= sizeof(request.cgroup))
+		return err_set(err, EINVAL, "the cgroup's path is longer than %zu bytes",
+			       sizeof(request.cgroup) - 1);
+	if (args->cgroup)
+		strcpy(request.cgroup, args->cgroup);
+	request.args[0] = (uint32_t)getpid();
+	request.flags = (args->process->terminal ? CONTROL_EXEC_TERMINAL : 0) |
+			(args->ignore_paused ? CONTROL_EXEC_IGNORE_PAUSED : 0);
 	memfd = process_memfd(args->process, &request.payload_len, err);
 	if (memfd < 0)
 		return memfd;
-	sock = connect_monitor(state_fd, CONTROL_TIMEOUT_S, err);
+	/* In a paused container it begins when that is resumed */
+	sock = wire_connect(state_fd, args->ignore_paused ? 0 : WIRE_TIMEOUT_S, err);
 	if (sock < 0)
 		return sock;
-	r = ask(sock, &request, &memfd, 1, err);
+	r = wire_ask(sock, &request, &memfd, 1, err);
 	if (r < 0)
 		return r;
 	r = receive_exec(sock, args->process->terminal ? 1 : 3, out, err);

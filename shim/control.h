@@ -121,12 +121,17 @@ int control_start(int state_fd, bool has_hooks, struct err *err);
 int control_signal(int state_fd, int signo, bool all, struct err *err);
 /** control_update() - Change the container's limits in the guest: @json is a resources document. All of it or nothing */
 int control_update(int state_fd, const char *json, size_t len, struct err *err);
+/** control_pause() - Freeze the container's processes, write back what the guest has cached */
+int control_pause(int state_fd, struct err *err);
+int control_resume(int state_fd, struct err *err);
 /** control_stop() - Kill the container and end the guest: after it the monitor is on its way out; used by delete --force */
 int control_stop(int state_fd, struct err *err);
 
 struct control_exec_args {
 	const struct oci_process *process;
 	const char *exec_id; /* NULL: chosen by the monitor */
+	const char *cgroup;  /* below the container's, in the guest; NULL: that */
+	bool ignore_paused;  /* in a paused container, wait until it is resumed */
 };
 struct control_exec {
 	int control_fd; /* owned: carries the exit status later; closing it kills the process */
@@ -155,5 +160,83 @@ void control_exec_release(struct control_exec *exec);
  * Return: the exit status as control_exec_status(), or -errno
  */
 int stdio_serve(struct control_exec *exec, int stdio[3], bool terminal, struct err *err);
+
+/* ---- what goes on in the guest: foreign numbers and texts, checked and cleaned (shim/query.c) ---- */
+
+struct control_process {
+	int pid, parent_pid, group_id, session_id; /* in the container's pid namespace */
+	bool foreground;
+	uint32_t uid, gid;
+	char state;	   /* a letter, '?' for what is none */
+	uint32_t terminal; /* device number, 0: none */
+	uint32_t threads;
+	int nice;
+	int64_t start_s; /* seconds since 1970 */
+	uint64_t elapsed_ms, cpu_ms, virtual_bytes, resident_bytes;
+	char name[16];
+	char *command; /* owned: arguments with blanks between; "" when it has none */
+};
+struct control_processes {
+	struct control_process *items; /* owned, by pid */
+	size_t n;
+	uint64_t memory_bytes; /* the guest's */
+	int64_t now_s;
+	bool cut; /* there are more */
+};
+/** control_processes() - The container's processes; Return: 0, -ECONNREFUSED, -EPROTO for what a guest must not say, -errno */
+int control_processes(int state_fd, struct control_processes *out, struct err *err);
+void control_processes_release(struct control_processes *processes);
+
+/**
+ * control_pids() - Pids on the host of what stands for exec'd processes, ascending
+ * @out:	Owned by the caller; Return: how many, or -errno
+ */
+int control_pids(int state_fd, int32_t **out, struct err *err);
+
+struct control_pressure {
+	bool present;
+	uint32_t some[3], full[3]; /* averages of 10, 60, 300 s in hundredths of a percent */
+	uint64_t some_total, full_total;
+};
+struct control_memory {
+	uint64_t usage, max_usage, limit; /* limit UINT64_MAX: none */
+};
+struct control_stats {
+	uint64_t cpu_total_ns, cpu_user_ns, cpu_kernel_ns;
+	uint64_t periods, throttled_periods, throttled_ns;
+	bool has_memory, has_swap;
+	struct control_memory memory, swap; /* swap: without memory */
+	struct control_figure {
+		char name[64];
+		uint64_t value;
+	} * memory_stat; /* owned, sorted by name, each once */
+	size_t nmemory_stat;
+	uint64_t pids, pids_limit; /* limit 0: none */
+	struct control_device {
+		uint32_t major, minor;
+		uint64_t read_bytes, write_bytes, reads, writes;
+	} * io; /* owned */
+	size_t nio;
+	struct control_hugetlb {
+		char size[64];
+		uint64_t usage, failures;
+	} * hugetlb; /* owned, sorted by size */
+	size_t nhugetlb;
+	struct control_pressure cpu_pressure, memory_pressure, io_pressure;
+};
+/** control_stats() - The figures of the container's cgroup in the guest; Return: as control_processes() */
+int control_stats(int state_fd, struct control_stats *out, struct err *err);
+void control_stats_release(struct control_stats *stats);
+
+/** control_events_open() - Listen for events; Return: a descriptor that becomes readable, the caller's; or -errno */
+int control_events_open(int state_fd, struct err *err);
+/** control_events_next() - Take one that has come; Return: 1: processes were killed for lack of memory; 0: the container has ended; -errno */
+int control_events_next(int fd, struct err *err);
+
+/* The decoders of the last two, for tests */
+int control_processes_decode(const uint8_t *bytes, size_t len, struct control_processes *out,
+			     struct err *err);
+int control_stats_decode(const uint8_t *bytes, size_t len, struct control_stats *out,
+			 struct err *err);
 
 #endif

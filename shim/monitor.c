@@ -289,11 +289,16 @@ static int serve_open(struct shim *s, struct err *err)
 {
 	int r = server_start(s, err);
 
-	return r < 0 ? r : heartbeat_start(s, err);
+	if (r < 0)
+		return r;
+	oom_start(s);
+	return heartbeat_start(s, err);
 }
 
 static void serve_close(struct shim *s)
 {
+	pause_end(s);
+	loop_timer_release(&s->oom_timer);
 	loop_timer_release(&s->ping_timer);
 	loop_timer_release(&s->end_timer);
 }

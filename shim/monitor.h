@@ -7,6 +7,7 @@
  *   isolate.c    session, namespaces, the view of files     stdio.c   streams, relays, terminal
  *   server.c     the control socket, exec                   end.c     how a container ends; heartbeat
  *   hooks.c      createContainer, and waiting for those that the command runs
+ *   pause.c      pausing and resuming                       inspect.c processes, figures, events
  *
  * One process, one thread, one loop. During "create" the steps run one after another and turn the loop themselves
  * (shim_wait()); afterwards everything happens in callbacks.
@@ -46,6 +47,8 @@
 #define SHIM_EXIT_KILLED 137
 
 #define STREAM_TERMINAL 1 /* index of the token of a terminal's stream (guest/agent.proto, Stdio) */
+#define SHIM_PAUSED_FILE "paused"   /* in the state directory: the container is paused */
+#define SHIM_OOM_INTERVAL_MS 100    /* between two notices of the guest's */
 #define SHIM_FAILURE_FILE "failure" /* in the state directory: why the guest died */
 
 enum shim_phase {
@@ -117,6 +120,9 @@ struct shim {
 	enum shim_phase phase;
 	bool hooks_done;    /* the command has run its hooks */
 	bool proc_shown;    /* isolate_show() has attached a /proc */
+	bool paused;	    /* as the agent was asked last, successfully */
+	uint64_t oom_kills; /* as the guest says */
+	struct loop_timer oom_timer;
 	bool abandoned;	    /* whoever waits for "created" has gone, or a signal came instead */
 	bool stopping;	    /* STOP: no more waiting for readers */
 	bool exited;	    /* the container's process has ended, status is its own */
@@ -191,6 +197,7 @@ struct agent_exec {
 	const uint8_t *process;
 	size_t process_len;
 	const uint64_t *tokens; /* three */
+	const char *cgroup;
 };
 int agent_exec(struct shim *shim, const struct agent_exec *exec, ttrpc_on_result *on_result,
 	       void *arg);
@@ -205,6 +212,12 @@ int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2
 int agent_delete(struct shim *shim, const char *exec_id);
 int agent_update(struct shim *shim, const uint8_t *resources, size_t len,
 		 ttrpc_on_result *on_result, void *arg);
+/** agent_ask() - Call one of the methods that need no more than the container's id: "Freeze", "Thaw", "Processes", "Stats" */
+int agent_ask(struct shim *shim, const char *method, ttrpc_on_result *on_result, void *arg);
+/** agent_wait_oom() - Answered when more than @seen processes were killed for lack of memory */
+int agent_wait_oom(struct shim *shim, uint64_t seen, ttrpc_on_result *on_result, void *arg);
+/** agent_oom_kills() - How many, from the result of agent_wait_oom() or of agent_wait(); 0 when it is not one */
+uint64_t agent_oom_kills(const struct ttrpc_result *result, bool of_wait);
 int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
 int agent_shutdown(struct shim *shim);
 
@@ -234,6 +247,16 @@ int server_start(struct shim *shim, struct err *err);
 /** server_has_execs() - Is a process of `exec` not yet done with? */
 bool server_has_execs(const struct shim *shim);
 void server_release(struct shim *shim);
+
+/* ---- pause.c ---- */
+/** pause_end() - The container was killed or has ended: it is paused no longer */
+void pause_end(struct shim *shim);
+
+/* ---- inspect.c ---- */
+/** oom_start() - Hear from now on of processes killed for lack of memory */
+void oom_start(struct shim *shim);
+/** oom_note() - There are @kills by now: tell the log and those who listen, if that is news */
+void oom_note(struct shim *shim, uint64_t kills);
 
 /* ---- end.c ---- */
 /** end_begin() - Serving begins: look at what has happened while the container was made */

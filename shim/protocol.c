@@ -11,8 +11,10 @@
 #include "oci/config.h"
 
 static const char *const type_names[CONTROL_TYPE_END] = {
-	[CONTROL_PING] = "ping",     [CONTROL_START] = "start", [CONTROL_SIGNAL] = "signal",
-	[CONTROL_STOP] = "stop",     [CONTROL_EXEC] = "exec",	[CONTROL_RESIZE] = "resize",
+	[CONTROL_PING] = "ping",	   [CONTROL_START] = "start",	[CONTROL_SIGNAL] = "signal",
+	[CONTROL_STOP] = "stop",	   [CONTROL_EXEC] = "exec",	[CONTROL_RESIZE] = "resize",
+	[CONTROL_PAUSE] = "pause",	   [CONTROL_RESUME] = "resume", [CONTROL_PIDS] = "pids",
+	[CONTROL_PROCESSES] = "processes", [CONTROL_STATS] = "stats",	[CONTROL_EVENTS] = "events",
 	[CONTROL_UPDATE] = "update",
 };
 
@@ -33,7 +35,7 @@ void control_request_init(struct control_request *request, enum control_type typ
 static int document_check(const struct control_request *request, size_t nfds, struct err *err)
 {
 	bool is_exec = request->type == CONTROL_EXEC;
-	uint32_t flags = is_exec ? CONTROL_EXEC_TERMINAL : 0;
+	uint32_t flags = is_exec ? CONTROL_EXEC_TERMINAL | CONTROL_EXEC_IGNORE_PAUSED : 0;
 	uint32_t max = is_exec ? OCI_PROCESS_MAX : OCI_RESOURCES_MAX;
 	const char *name = control_type_name(request->type);
 
@@ -43,8 +45,11 @@ static int document_check(const struct control_request *request, size_t nfds, st
 	if (!request->payload_len || request->payload_len > max)
 		return err_set(err, EINVAL, "control request %s: a document of %u bytes", name,
 			       request->payload_len);
-	if (!is_exec && request->exec_id[0])
+	if (!is_exec && (request->exec_id[0] || request->cgroup[0]))
 		return err_set(err, EINVAL, "control request %s: it has no exec id", name);
+	if (is_exec && (!request->args[0] || request->args[0] > CONTROL_PID_MAX))
+		return err_set(err, EINVAL, "control request exec: %u is no process's number",
+			       request->args[0]);
 	if (nfds != 1)
 		return err_set(err, EINVAL, "control request %s: %zu descriptors instead of one",
 			       name, nfds);
@@ -67,7 +72,7 @@ static int fields_check(const struct control_request *request, struct err *err)
 	    (request->args[0] > UINT16_MAX || request->args[1] > UINT16_MAX))
 		return err_set(err, EINVAL, "control request resize: %u rows and %u columns",
 			       request->args[0], request->args[1]);
-	if (request->payload_len || request->exec_id[0])
+	if (request->payload_len || request->exec_id[0] || request->cgroup[0])
 		return err_set(err, EINVAL, "control request %s: it has no payload", name);
 	return 0;
 }
@@ -92,8 +97,9 @@ int control_request_check(const struct control_request *request, size_t len, siz
 	if (request->reserved)
 		return err_set(err, EINVAL, "control request %s: reserved field is set",
 			       control_type_name(request->type));
-	if (!memchr(request->exec_id, 0, sizeof(request->exec_id)))
-		return err_set(err, EINVAL, "control request %s: the exec id has no end",
+	if (!memchr(request->exec_id, 0, sizeof(request->exec_id)) ||
+	    !memchr(request->cgroup, 0, sizeof(request->cgroup)))
+		return err_set(err, EINVAL, "control request %s: a text has no end",
 			       control_type_name(request->type));
 	if (request->type == CONTROL_EXEC || request->type == CONTROL_UPDATE)
 		return document_check(request, nfds, err);
@@ -105,15 +111,22 @@ int control_request_check(const struct control_request *request, size_t len, siz
 
 int control_reply_check(const struct control_reply *reply, size_t len, struct err *err)
 {
-	bool exit = reply->type == CONTROL_REPLY_EXIT;
+	/* What the code may be, by type */
+	static const struct {
+		int32_t min, max;
+	} codes[] = {
+		[CONTROL_REPLY_DONE] = {-4095, 0},
+		[CONTROL_REPLY_EXIT] = {0, 255},
+		[CONTROL_REPLY_EVENT] = {CONTROL_EVENT_OOM, CONTROL_EVENT_OOM},
+	};
 
 	if (len != sizeof(*reply) || reply->magic != CONTROL_MAGIC ||
-	    reply->version != CONTROL_VERSION || reply->reserved ||
-	    !memchr(reply->text, 0, sizeof(reply->text)) ||
-	    (!exit && reply->type != CONTROL_REPLY_DONE))
+	    reply->version != CONTROL_VERSION || reply->payload_len > CONTROL_ANSWER_MAX ||
+	    !memchr(reply->text, 0, sizeof(reply->text)) || !reply->type ||
+	    reply->type >= sizeof(codes) / sizeof(codes[0]))
 		return err_set(err, EPROTO,
 			       "the monitor gave an answer that this version does not understand");
-	if (exit ? reply->code < 0 || reply->code > 255 : reply->code > 0 || reply->code < -4095)
+	if (reply->code < codes[reply->type].min || reply->code > codes[reply->type].max)
 		return err_set(err, EPROTO, "the monitor gave an answer out of range (%d)",
 			       reply->code);
 	return 0;

@@ -5,7 +5,9 @@
  *   command                                   monitor
  *      │ ── request {type, …} [+ memfd] ──▶     │      one struct, one datagram
  *      │ ◀── reply DONE {code, text} [+ fds] ── │
- *      │                                        │      START, SIGNAL, STOP, PING, UPDATE: both ends close
+ *      │                                        │      START, SIGNAL, STOP, PING, PAUSE, RESUME, UPDATE: both ends close
+ *      │                                        │      PIDS, PROCESSES, STATS: the same, the answer is in a sealed memfd
+ *      │ ◀── reply EVENT {code} …            ── │      EVENTS: the connection stays until the container has ended
  *      │ ── RESIZE, SIGNAL ──▶                  │      EXEC: the connection stays, these are not answered
  *      │ ◀── reply EXIT {code} ──               │
  *
@@ -24,9 +26,12 @@
 #include "lib/err.h"
 
 #define CONTROL_MAGIC 0x43534e43u /* "CSNC" */
-#define CONTROL_VERSION 1u
+#define CONTROL_VERSION 2u
 #define CONTROL_EXEC_ID_MAX 128 /* bytes with the NUL */
 #define CONTROL_SIGNAL_MAX 64u
+#define CONTROL_CGROUP_MAX 512	      /* bytes of a cgroup's path with the NUL */
+#define CONTROL_PID_MAX (1u << 22)    /* PID_MAX_LIMIT of the kernel */
+#define CONTROL_ANSWER_MAX (1u << 20) /* bytes of an answer in a memfd */
 
 enum control_type {
 	CONTROL_PING = 1,
@@ -36,34 +41,49 @@ enum control_type {
 	CONTROL_EXEC,
 	CONTROL_RESIZE,
 	CONTROL_UPDATE,
+	CONTROL_PAUSE,
+	CONTROL_RESUME,
+	CONTROL_PIDS,
+	CONTROL_PROCESSES,
+	CONTROL_STATS,
+	CONTROL_EVENTS,
 	CONTROL_TYPE_END, /* one more than the last */
 };
 
-#define CONTROL_SIGNAL_ALL (1u << 0)	/* flags of SIGNAL */
-#define CONTROL_EXEC_TERMINAL (1u << 0) /* flags of EXEC: one stream instead of three */
+#define CONTROL_SIGNAL_ALL (1u << 0)	     /* flags of SIGNAL */
+#define CONTROL_EXEC_TERMINAL (1u << 0)	     /* flags of EXEC: one stream instead of three */
+#define CONTROL_EXEC_IGNORE_PAUSED (1u << 1) /* begin when the container is resumed */
 
 struct control_request {
-	uint32_t magic;	      /* CONTROL_MAGIC */
-	uint32_t version;     /* CONTROL_VERSION */
-	uint32_t type;	      /* enum control_type */
-	uint32_t flags;	      /* by type, else 0 */
-	uint32_t args[2];     /* SIGNAL: signal; RESIZE: rows, columns; else 0 */
+	uint32_t magic;	  /* CONTROL_MAGIC */
+	uint32_t version; /* CONTROL_VERSION */
+	uint32_t type;	  /* enum control_type */
+	uint32_t flags;	  /* by type, else 0 */
+	uint32_t args
+		[2]; /* SIGNAL: signal; RESIZE: rows, columns; EXEC: the stand-in's pid, 0; else 0 */
 	uint32_t payload_len; /* EXEC, UPDATE: bytes in the memfd beside the message; else 0 */
 	uint32_t reserved;    /* 0 */
 	char exec_id[CONTROL_EXEC_ID_MAX]; /* EXEC: NUL-terminated, "" = chosen by the monitor */
+	char cgroup[CONTROL_CGROUP_MAX];   /* EXEC: below the container's in the guest; "": that */
 };
 
 enum control_reply_type {
 	CONTROL_REPLY_DONE = 1, /* the answer to the request: code 0 or -errno */
-	CONTROL_REPLY_EXIT, /* EXEC: the process has ended, code is its status (0–255, 128+n) */
+	CONTROL_REPLY_EXIT,  /* EXEC: the process has ended, code is its status (0–255, 128+n) */
+	CONTROL_REPLY_EVENT, /* EVENTS: code is an enum control_event */
+};
+
+enum control_event {
+	CONTROL_EVENT_OOM =
+		1, /* processes of the container were killed for lack of memory in the guest */
 };
 
 struct control_reply {
 	uint32_t magic, version;
 	uint32_t type; /* enum control_reply_type */
 	int32_t code;
-	int32_t guest_pid; /* EXEC */
-	uint32_t reserved; /* 0 */
+	int32_t guest_pid;    /* EXEC */
+	uint32_t payload_len; /* PIDS, PROCESSES, STATS: bytes in the memfd beside it; else 0 */
 	uint64_t output_bytes
 		[2]; /* EXIT: what the process had written to stdout and stderr; a guest's word */
 	char text[ERR_MSG_MAX]; /* NUL-terminated; "" without an error */

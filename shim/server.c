@@ -6,6 +6,7 @@
  *
  *   NEW ──request──▶ WAITING ──the agent's answer──▶ reply, closed         START, SIGNAL, UPDATE
  *    │                  └──────EXEC──────▶ EXEC ──RESIZE, SIGNAL──▶ …      stays until the stand-in closes
+ *    ├── EVENTS ──▶ EVENTS                                               stays until the container ends (inspect.c)
  *    └── PING, STOP, errors: replied to and closed at once
  *
  * A connection that closes before its exec'd process has ended kills that process: the stand-in was killed, and it
@@ -16,10 +17,11 @@
  * who says nothing for SHIM_CLIENT_IDLE_MS. Without a descriptor left for a connection the listener, which would be ready for
  * ever, is not looked at until one has been closed, or for SHIM_LISTEN_AGAIN_MS. One timer serves both.
  */
-#include "shim/monitor.h"
+#include "shim/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,27 +35,6 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/log.h"
-
-enum client_state {
-	CLIENT_NEW,
-	CLIENT_WAITING,
-	CLIENT_EXEC,
-};
-
-struct client {
-	struct loop_source source; /* .fd owned, -1 once closed */
-	struct shim *shim;
-	struct client *next, *prev;
-	enum client_state state;
-	uint64_t since_ms;  /* when it came */
-	unsigned int calls; /* under way with this client as argument: it must stay */
-	bool is_exec;
-	bool exec_running,
-		exec_ended; /* the agent has started it; the agent has said how it ended */
-	char exec_id[CONTROL_EXEC_ID_MAX];
-	int streams[3]; /* owned until they are handed over */
-	unsigned int nstreams;
-};
 
 struct handler {
 	enum client_state state;
@@ -93,8 +74,7 @@ static void client_free(struct client *c)
 	listen_again(s);
 }
 
-/* Close the connection; the struct goes with the last call that knows it */
-static void client_close(struct client *c)
+void client_close(struct client *c)
 {
 	struct shim *s = c->shim;
 
@@ -119,18 +99,7 @@ static void client_call_done(struct client *c)
 		client_close(c);
 }
 
-struct reply_args {
-	enum control_reply_type type;
-	int code;
-	int guest_pid;
-	uint64_t output_bytes[2];
-	const char *text;
-	const int *fds;
-	unsigned int nfds;
-};
-
-/* Return: false when the client is gone or does not read (then close it) */
-static bool client_send(struct client *c, const struct reply_args *args)
+bool client_send(struct client *c, const struct client_reply *args)
 {
 	struct control_reply reply = {
 		.magic = CONTROL_MAGIC,
@@ -139,6 +108,7 @@ static bool client_send(struct client *c, const struct reply_args *args)
 		.code = args->code,
 		.guest_pid = args->guest_pid,
 		.output_bytes = {args->output_bytes[0], args->output_bytes[1]},
+		.payload_len = args->payload_len,
 	};
 
 	if (c->source.fd < 0)
@@ -147,18 +117,15 @@ static bool client_send(struct client *c, const struct reply_args *args)
 	return io_send_fds(c->source.fd, &reply, sizeof(reply), args->fds, args->nfds) == 0;
 }
 
-/* Answer a request and be done with the connection */
-static void client_finish(struct client *c, int code, const struct err *err)
+void client_finish(struct client *c, int code, const struct err *err)
 {
-	(void)client_send(c, &(struct reply_args){.type = CONTROL_REPLY_DONE,
-						  .code = code,
-						  .text = code ? err->msg : ""});
+	(void)client_send(c, &(struct client_reply){.type = CONTROL_REPLY_DONE,
+						    .code = code,
+						    .text = code ? err->msg : ""});
 	client_close(c);
 }
 
-static void client_refuse(struct client *c, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void client_refuse(struct client *c, int code, const char *fmt, ...)
+void client_refuse(struct client *c, int code, const char *fmt, ...)
 {
 	struct err err = {.code = code};
 	va_list ap;
@@ -171,7 +138,7 @@ static void client_refuse(struct client *c, int code, const char *fmt, ...)
 
 /* ---- requests that the agent answers ---- */
 
-static void on_answer(const struct ttrpc_result *result, void *arg)
+void client_on_answer(const struct ttrpc_result *result, void *arg)
 {
 	struct client *c = arg;
 	struct err err = {0};
@@ -181,8 +148,7 @@ static void on_answer(const struct ttrpc_result *result, void *arg)
 	client_finish(c, r, &err);
 }
 
-/* @r: the result of an agent call made for @c */
-static void client_wait(struct client *c, int r)
+void client_wait(struct client *c, int r)
 {
 	if (r < 0) {
 		client_refuse(c, -r, "asking the agent: %s", err_reason(-r));
@@ -217,7 +183,7 @@ static void on_started(const struct ttrpc_result *result, void *arg)
 
 	if (result->code == TTRPC_OK)
 		note_started(c->shim);
-	on_answer(result, arg);
+	client_on_answer(result, arg);
 }
 
 static void handle_start(struct client *c, const struct control_request *request, int fd)
@@ -227,12 +193,23 @@ static void handle_start(struct client *c, const struct control_request *request
 	client_wait(c, agent_start(c->shim, on_started, c));
 }
 
+/* As with runc, what was killed does not stay paused */
+static void on_killed(const struct ttrpc_result *result, void *arg)
+{
+	struct client *c = arg;
+
+	if (result->code == TTRPC_OK)
+		pause_end(c->shim);
+	client_on_answer(result, arg);
+}
+
 static void handle_signal(struct client *c, const struct control_request *request, int fd)
 {
 	bool all = request->flags & CONTROL_SIGNAL_ALL;
 
 	(void)fd;
-	client_wait(c, agent_signal(c->shim, "", request->args[0], all, on_answer, c));
+	client_wait(c, agent_signal(c->shim, "", request->args[0], all,
+				    request->args[0] == SIGKILL ? on_killed : client_on_answer, c));
 }
 
 static void handle_stop(struct client *c, const struct control_request *request, int fd)
@@ -273,8 +250,8 @@ static void handle_update(struct client *c, const struct control_request *reques
 		client_refuse(c, -r, "control request update: reading the resources: %s",
 			      err_reason(-r));
 	else
-		client_wait(c,
-			    agent_update(c->shim, resources, request->payload_len, on_answer, c));
+		client_wait(c, agent_update(c->shim, resources, request->payload_len,
+					    client_on_answer, c));
 }
 
 /* ---- exec ---- */
@@ -297,7 +274,7 @@ static void exec_resize(struct client *c, const struct control_request *request,
 static void on_exec_ended(const struct ttrpc_result *result, void *arg)
 {
 	struct client *c = arg;
-	struct reply_args reply = {.type = CONTROL_REPLY_EXIT};
+	struct client_reply reply = {.type = CONTROL_REPLY_EXIT};
 
 	reply.code = agent_wait_status(result, reply.output_bytes);
 
@@ -334,10 +311,10 @@ static void on_exec_started(const struct ttrpc_result *result, void *arg)
 		return;
 	}
 	c->calls++;
-	r = client_send(c, &(struct reply_args){.type = CONTROL_REPLY_DONE,
-						.guest_pid = pid,
-						.fds = c->streams,
-						.nfds = c->nstreams});
+	r = client_send(c, &(struct client_reply){.type = CONTROL_REPLY_DONE,
+						  .guest_pid = pid,
+						  .fds = c->streams,
+						  .nfds = c->nstreams});
 	for (int i = 0; i < 3; i++)
 		close_fd(&c->streams[i]);
 	if (!r) {
@@ -365,7 +342,11 @@ static int exec_begin(struct client *c, const struct control_request *request, i
 	cleanup_free uint8_t *process = NULL;
 	uint64_t tokens[3] = {0};
 	struct agent_exec exec = {
-		.exec_id = c->exec_id, .process_len = request->payload_len, .tokens = tokens};
+		.exec_id = c->exec_id,
+		.process_len = request->payload_len,
+		.tokens = tokens,
+		.cgroup = request->cgroup,
+	};
 	int r;
 
 	r = read_document(fd, request->payload_len, &process);
@@ -379,6 +360,7 @@ static int exec_begin(struct client *c, const struct control_request *request, i
 	if (exec_id_in_use(s, c))
 		return err_set(err, EEXIST, "exec id '%s' is in use", c->exec_id);
 	c->is_exec = true;
+	c->standin = (pid_t)request->args[0];
 	c->nstreams = request->flags & CONTROL_EXEC_TERMINAL ? 1 : 3;
 	for (unsigned int i = 0; i < c->nstreams; i++) {
 		c->streams[i] = stream_open(s, &tokens[c->nstreams == 1 ? STREAM_TERMINAL : i],
@@ -397,6 +379,12 @@ static void handle_exec(struct client *c, const struct control_request *request,
 
 	if (c->shim->phase != SHIM_SERVING) {
 		client_refuse(c, ESRCH, "container not running");
+		return;
+	}
+	if (c->shim->paused && !(request->flags & CONTROL_EXEC_IGNORE_PAUSED)) {
+		client_refuse(
+			c, EBUSY,
+			"cannot exec in a paused container (use --ignore-paused to override)");
 		return;
 	}
 	r = exec_begin(c, request, fd, &err);
@@ -418,6 +406,12 @@ static const struct handler handlers[CONTROL_TYPE_END] = {
 	[CONTROL_EXEC] = {CLIENT_NEW, handle_exec},
 	[CONTROL_RESIZE] = {CLIENT_EXEC, exec_resize},
 	[CONTROL_UPDATE] = {CLIENT_NEW, handle_update},
+	[CONTROL_PAUSE] = {CLIENT_NEW, handle_pause},
+	[CONTROL_RESUME] = {CLIENT_NEW, handle_resume},
+	[CONTROL_PIDS] = {CLIENT_NEW, handle_pids},
+	[CONTROL_PROCESSES] = {CLIENT_NEW, handle_processes},
+	[CONTROL_STATS] = {CLIENT_NEW, handle_stats},
+	[CONTROL_EVENTS] = {CLIENT_NEW, handle_events},
 };
 
 static void handle(struct client *c, const struct control_request *request, int fd)

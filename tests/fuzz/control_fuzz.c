@@ -28,7 +28,11 @@ static void check_request(const uint8_t *data, size_t size, size_t nfds)
 	if (!request.type || request.type >= CONTROL_TYPE_END ||
 	    request.payload_len > OCI_PROCESS_MAX ||
 	    !memchr(request.exec_id, 0, sizeof(request.exec_id)) ||
+	    !memchr(request.cgroup, 0, sizeof(request.cgroup)) ||
 	    (request.type == CONTROL_EXEC || request.type == CONTROL_UPDATE) != (nfds == 1))
+		abort();
+	if (request.type == CONTROL_EXEC &&
+	    (request.args[0] < 1 || request.args[0] > CONTROL_PID_MAX))
 		abort();
 	if (request.type == CONTROL_SIGNAL && (request.args[0] < 1 || request.args[0] > 64))
 		abort();
@@ -40,7 +44,9 @@ static void check_reply(const uint8_t *data, size_t size)
 	struct err err = {0};
 
 	memcpy(&reply, data, size < sizeof(reply) ? size : sizeof(reply));
-	if (control_reply_check(&reply, size, &err) == 0 && reply.code > 255)
+	if (control_reply_check(&reply, size, &err) == 0 &&
+	    (reply.code > 255 || reply.payload_len > CONTROL_ANSWER_MAX ||
+	     !memchr(reply.text, 0, sizeof(reply.text))))
 		abort();
 	reply.text[sizeof(reply.text) - 1] = 0;
 	text_clean(reply.text);

@@ -195,6 +195,9 @@ static void fake_child(const struct oci_process *process, const int *fds, int go
 	(void)signal(SIGPIPE, SIG_DFL);
 	io_close_all_from(3, NULL, 0);
 	(void)setpgid(0, 0);
+	/* "@mode" and what runs in it */
+	if (process->args.items[0][0] == '@' && process->args.n > 1)
+		execvp(process->args.items[1], process->args.items + 1);
 	execvp(process->args.items[0], process->args.items);
 	_exit(127);
 }
@@ -339,6 +342,7 @@ static void fake_answer_wait(struct fake_proc *p)
 
 	if (!p->wait || !p->ended)
 		return;
+	response.oom_kills = !strcmp(fake.special, "@oom-last") ? 1 : 0;
 	if (WIFSIGNALED(p->status))
 		response.signal = (uint32_t)WTERMSIG(p->status);
 	else
@@ -363,6 +367,19 @@ static void fake_wait(struct ttrpc_call *call, const uint8_t *payload, size_t le
 	fake_answer_wait(p);
 }
 
+static struct ttrpc_call *fake_oom;
+
+static void fake_answer_oom(uint64_t kills)
+{
+	Caisson__Agent__WaitOomResponse response = CAISSON__AGENT__WAIT_OOM_RESPONSE__INIT;
+	struct ttrpc_call *call = fake_oom;
+
+	fake_oom = NULL;
+	response.kills = kills;
+	if (call)
+		ttrpc_reply_message(call, &response);
+}
+
 static void fake_signal(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
 {
 	Caisson__Agent__SignalRequest *request = caisson__agent__signal_request__unpack(NULL, len,
@@ -370,7 +387,12 @@ static void fake_signal(struct ttrpc_call *call, const uint8_t *payload, size_t 
 	struct fake_proc *p = fake_find(request->exec_id);
 
 	(void)arg;
-	if (p && !p->ended) {
+	if (p && !p->ended && !strcmp(fake.special, "@oom") && request->signal == SIGUSR1) {
+		static uint64_t kills;
+
+		fake_answer_oom(++kills);
+		fake_reply_empty(call);
+	} else if (p && !p->ended) {
 		kill(request->all ? -p->pid : p->pid, (int)request->signal);
 		kill(p->pid, (int)request->signal);
 		fake_reply_empty(call);
@@ -404,6 +426,82 @@ static void fake_delete(struct ttrpc_call *call, const uint8_t *payload, size_t 
 		p->used = false;
 	caisson__agent__process_request__free_unpacked(request, NULL);
 	fake_reply_empty(call);
+}
+
+static bool fake_frozen;
+
+static void fake_freeze(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	(void)payload;
+	(void)len;
+	(void)arg;
+	if (!strcmp(fake.special, "@no-freeze")) {
+		ttrpc_reply_error(call, TTRPC_DEADLINE_EXCEEDED, "it does not stop");
+		return;
+	}
+	fake_frozen = true;
+	kill(fake_find("")->pid, SIGSTOP);
+	fake_reply_empty(call);
+}
+
+static void fake_thaw(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	(void)payload;
+	(void)len;
+	(void)arg;
+	fake_frozen = false;
+	kill(fake_find("")->pid, SIGCONT);
+	fake_reply_empty(call);
+}
+
+static void fake_processes(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	Caisson__Agent__ProcessInfo info = CAISSON__AGENT__PROCESS_INFO__INIT, *list[] = {&info};
+	Caisson__Agent__ProcessesResponse response = CAISSON__AGENT__PROCESSES_RESPONSE__INIT;
+	uint8_t *big;
+
+	(void)payload;
+	(void)len;
+	(void)arg;
+	if (!strcmp(fake.special, "@big")) {
+		big = calloc(1, CONTROL_ANSWER_MAX + 1);
+		ttrpc_reply(call, big, CONTROL_ANSWER_MAX + 1);
+		free(big);
+		return;
+	}
+	info.pid = 7;
+	info.state = fake_frozen ? 'D' : 'R';
+	info.command = (ProtobufCBinaryData){.data = (uint8_t *)"a\0\033b", .len = 5};
+	response.processes = list;
+	response.n_processes = 1;
+	ttrpc_reply_message(call, &response);
+}
+
+static void fake_stats(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	Caisson__Agent__StatsResponse response = CAISSON__AGENT__STATS_RESPONSE__INIT;
+
+	(void)payload;
+	(void)len;
+	(void)arg;
+	response.pids = 5;
+	if (!strcmp(fake.special, "@big"))
+		ttrpc_reply(call, (const uint8_t *)"\377\377\377", 3);
+	else
+		ttrpc_reply_message(call, &response);
+}
+
+/* "@oom": each signal 10 to the container is a kill; "@oom-flood": kills without end */
+static void fake_wait_oom(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	Caisson__Agent__WaitOomRequest *request = caisson__agent__wait_oom_request__unpack(
+		NULL, len, payload);
+
+	(void)arg;
+	fake_oom = call;
+	if (!strcmp(fake.special, "@oom-flood"))
+		fake_answer_oom(request->seen + 1);
+	caisson__agent__wait_oom_request__free_unpacked(request, NULL);
 }
 
 static void fake_ping(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
@@ -440,17 +538,14 @@ static void fake_on_synced(struct loop_timer *timer)
 		name, 1 << 20, function \
 	}
 static const struct ttrpc_method fake_methods[] = {
-	FAKE_METHOD("Hello", fake_hello),
-	FAKE_METHOD("Create", fake_create),
-	FAKE_METHOD("Start", fake_start),
-	FAKE_METHOD("Exec", fake_exec),
-	FAKE_METHOD("Wait", fake_wait),
-	FAKE_METHOD("Signal", fake_signal),
-	FAKE_METHOD("Resize", fake_resize),
-	FAKE_METHOD("Delete", fake_delete),
-	FAKE_METHOD("Ping", fake_ping),
-	FAKE_METHOD("Shutdown", fake_shutdown),
-	{NULL, 0, NULL},
+	FAKE_METHOD("Hello", fake_hello),	  FAKE_METHOD("Create", fake_create),
+	FAKE_METHOD("Start", fake_start),	  FAKE_METHOD("Exec", fake_exec),
+	FAKE_METHOD("Wait", fake_wait),		  FAKE_METHOD("Signal", fake_signal),
+	FAKE_METHOD("Resize", fake_resize),	  FAKE_METHOD("Delete", fake_delete),
+	FAKE_METHOD("Freeze", fake_freeze),	  FAKE_METHOD("Thaw", fake_thaw),
+	FAKE_METHOD("Processes", fake_processes), FAKE_METHOD("Stats", fake_stats),
+	FAKE_METHOD("WaitOom", fake_wait_oom),	  FAKE_METHOD("Ping", fake_ping),
+	FAKE_METHOD("Shutdown", fake_shutdown),	  {NULL, 0, NULL},
 };
 static const struct ttrpc_service fake_services[] = {
 	{"caisson.agent.Agent", fake_methods, NULL},
@@ -1786,7 +1881,7 @@ static void test_control_refusals(void **state)
 	refused(f, big, sizeof(big), -EPROTO);
 	refused(f, "x", 1, -EPROTO);
 	control_request_init(&request, CONTROL_PING);
-	request.version = 2;
+	request.version = CONTROL_VERSION + 1;
 	refused(f, &request, sizeof(request), -EPROTONOSUPPORT);
 	control_request_init(&request, 99);
 	refused(f, &request, sizeof(request), -ENOSYS);
@@ -1797,6 +1892,8 @@ static void test_control_refusals(void **state)
 	control_request_init(&request, CONTROL_EXEC);
 	request.payload_len = 10;
 	refused(f, &request, sizeof(request), -EINVAL);
+	request.args[0] = 1;
+	refused(f, &request, sizeof(request), -EINVAL); /* no document beside it */
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
 		close(idle[i]);
 	stop_and_wait(f);
@@ -1867,6 +1964,174 @@ static void test_stop_of_a_stopped_monitor(void **state)
 }
 
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
+static bool is_marked(const struct fixture *f)
+{
+	return faccessat(f->state_fd, "paused", F_OK, 0) == 0;
+}
+
+static void test_pause(void **state)
+{
+	struct control_processes processes;
+	struct fixture *f = *state;
+	struct control_exec exec;
+	char text[64];
+
+	skip_unless_root();
+	create_ok(f, "[\"cat\"]");
+	assert_int_equal(control_pause(f->state_fd, &f->err), 0);
+	assert_true(is_marked(f));
+	assert_int_equal(control_resume(f->state_fd, &f->err), 0);
+	assert_false(is_marked(f));
+	start_ok(f);
+	assert_int_equal(control_pause(f->state_fd, &f->err), 0);
+	assert_int_equal(control_pause(f->state_fd, &f->err), 0);
+	assert_true(is_marked(f));
+	assert_int_equal(exec_of(f, "[\"true\"]", false, NULL, &exec), -EBUSY);
+	assert_string_equal(f->err.msg,
+			    "cannot exec in a paused container (use --ignore-paused to override)");
+	assert_int_equal(control_processes(f->state_fd, &processes, &f->err), 0);
+	assert_int_equal(processes.items[0].state, 'D');
+	control_processes_release(&processes);
+	assert_int_equal(control_resume(f->state_fd, &f->err), 0);
+	assert_false(is_marked(f));
+	assert_int_equal(write(f->in[1], "on", 2), 2);
+	(void)read_until(f->out[0], text, 3, NULL);
+	assert_string_equal(text, "on");
+	/* What is killed is not paused, whatever it was before */
+	assert_int_equal(control_pause(f->state_fd, &f->err), 0);
+	assert_int_equal(control_signal(f->state_fd, SIGTERM, false, &f->err), 0);
+	assert_true(is_marked(f));
+	assert_int_equal(control_signal(f->state_fd, SIGKILL, false, &f->err), 0);
+	assert_int_equal(wait_monitor(f), 137);
+	assert_false(is_marked(f));
+	assert_int_equal(control_pause(f->state_fd, &f->err), -ECONNREFUSED);
+}
+
+static void test_pause_fails(void **state)
+{
+	struct fixture *f = *state;
+
+	skip_unless_root();
+	create_ok(f, "[\"@no-freeze\",\"sleep\",\"1000\"]");
+	assert_int_equal(control_pause(f->state_fd, &f->err), -ETIMEDOUT);
+	assert_string_equal(f->err.msg, "the agent: it does not stop");
+	assert_false(is_marked(f));
+	stop_and_wait(f);
+}
+
+static void test_inspect(void **state)
+{
+	struct control_processes processes;
+	struct control_stats stats;
+	struct fixture *f = *state;
+	struct control_exec exec;
+	int32_t *pids = NULL;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	start_ok(f);
+	assert_int_equal(control_processes(f->state_fd, &processes, &f->err), 0);
+	assert_int_equal(processes.n, 1);
+	assert_int_equal(processes.items[0].pid, 7);
+	assert_string_equal(processes.items[0].command, "a ?b");
+	control_processes_release(&processes);
+	assert_int_equal(control_stats(f->state_fd, &stats, &f->err), 0);
+	assert_int_equal(stats.pids, 5);
+	assert_false(stats.has_memory);
+	control_stats_release(&stats);
+	assert_int_equal(control_pids(f->state_fd, &pids, &f->err), 0);
+	free(pids);
+	assert_int_equal(exec_of(f, "[\"sleep\",\"1000\"]", false, NULL, &exec), 0);
+	assert_int_equal(control_pids(f->state_fd, &pids, &f->err), 1);
+	assert_int_equal(pids[0], getpid());
+	free(pids);
+	control_exec_release(&exec);
+	do {
+		int n = control_pids(f->state_fd, &pids, &f->err);
+
+		free(pids);
+		if (n == 0)
+			break;
+	} while (usleep(1000) == 0);
+	stop_and_wait(f);
+	assert_int_equal(control_stats(f->state_fd, &stats, &f->err), -ECONNREFUSED);
+}
+
+static void test_inspect_hostile(void **state)
+{
+	struct control_processes processes;
+	struct control_stats stats;
+	struct fixture *f = *state;
+
+	skip_unless_root();
+	create_ok(f, "[\"@big\",\"sleep\",\"1000\"]");
+	assert_int_equal(control_processes(f->state_fd, &processes, &f->err), -EPROTO);
+	assert_non_null(strstr(f->err.msg, "an answer of 1048577 bytes"));
+	assert_int_equal(control_stats(f->state_fd, &stats, &f->err), -EPROTO);
+	assert_string_equal(f->err.msg, "the guest gave figures that are none");
+	/* It is served all the same */
+	assert_int_equal(control_signal(f->state_fd, SIGKILL, false, &f->err), 0);
+	assert_int_equal(wait_monitor(f), 137);
+}
+
+static void test_events(void **state)
+{
+	struct fixture *f = *state;
+	int first, second;
+
+	skip_unless_root();
+	create_ok(f, "[\"@oom\",\"sleep\",\"1000\"]");
+	start_ok(f);
+	first = control_events_open(f->state_fd, &f->err);
+	second = control_events_open(f->state_fd, &f->err);
+	assert_true(first >= 0 && second >= 0);
+	assert_int_equal(control_signal(f->state_fd, SIGUSR1, false, &f->err), 0);
+	assert_int_equal(control_events_next(first, &f->err), 1);
+	assert_int_equal(control_events_next(second, &f->err), 1);
+	close(second);
+	stop_and_wait(f);
+	assert_int_equal(control_events_next(first, &f->err), 0);
+	close(first);
+	assert_int_equal(control_events_open(f->state_fd, &f->err), -ECONNREFUSED);
+}
+
+/* The kill that ends the container is told, though nothing was heard of it before its end */
+static void test_events_last(void **state)
+{
+	struct fixture *f = *state;
+	int events;
+
+	skip_unless_root();
+	create_ok(f, "[\"@oom-last\",\"sh\",\"-c\",\"exit 3\"]");
+	events = control_events_open(f->state_fd, &f->err);
+	assert_true(events >= 0);
+	start_ok(f);
+	assert_int_equal(control_events_next(events, &f->err), 1);
+	assert_int_equal(control_events_next(events, &f->err), 0);
+	close(events);
+	assert_int_equal(wait_monitor(f), 3);
+}
+
+/* A guest that cries without end is heard ten times in a second */
+static void test_events_flood(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start;
+	int events;
+
+	skip_unless_root();
+	/* Silent until Create has said which kind it is: the first answer is the second call's */
+	create_ok(f, "[\"@oom-flood\",\"sleep\",\"1000\"]");
+	events = control_events_open(f->state_fd, &f->err);
+	assert_true(events >= 0);
+	start = io_now_ms();
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(control_events_next(events, &f->err), 1);
+	assert_true(io_now_ms() - start >= 300);
+	close(events);
+	stop_and_wait(f);
+}
+
 static void test_leak_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -2056,6 +2321,13 @@ int main(void)
 		TEST(test_exec_terminal),
 		TEST(test_control_refusals),
 		TEST(test_control_is_full),
+		TEST(test_pause),
+		TEST(test_pause_fails),
+		TEST(test_inspect),
+		TEST(test_inspect_hostile),
+		TEST(test_events),
+		TEST(test_events_last),
+		TEST(test_events_flood),
 		TEST(test_stop_of_a_hanging_guest),
 		TEST(test_stop_of_a_stopped_monitor),
 		TEST(test_idle_client),

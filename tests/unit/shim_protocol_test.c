@@ -40,6 +40,8 @@ static void test_good(void **state)
 			request.args[0] = 64;
 		if (type == CONTROL_EXEC)
 			request.payload_len = OCI_PROCESS_MAX;
+		if (type == CONTROL_EXEC)
+			request.args[0] = CONTROL_PID_MAX;
 		if (type == CONTROL_UPDATE)
 			request.payload_len = OCI_RESOURCES_MAX;
 		assert_int_equal(check(&request, type == CONTROL_EXEC || type == CONTROL_UPDATE),
@@ -68,7 +70,7 @@ static void test_version(void **state)
 	struct err err = {0};
 
 	(void)state;
-	request.version = 2;
+	request.version = CONTROL_VERSION + 1;
 	assert_int_equal(check(&request, 0), -EPROTONOSUPPORT);
 	/* Also when that version's message has another size */
 	assert_int_equal(control_request_check(&request, 8, 0, &err), -EPROTONOSUPPORT);
@@ -96,6 +98,12 @@ static void test_fields(void **state)
 	request = request_of(CONTROL_START);
 	request.exec_id[0] = 'x';
 	assert_int_equal(check(&request, 0), -EINVAL);
+	request = request_of(CONTROL_PAUSE);
+	request.cgroup[0] = 'x';
+	assert_int_equal(check(&request, 0), -EINVAL);
+	request = request_of(CONTROL_EVENTS);
+	memset(request.cgroup, 'x', sizeof(request.cgroup));
+	assert_int_equal(check(&request, 0), -EINVAL);
 	request = request_of(CONTROL_STOP);
 	request.payload_len = 1;
 	assert_int_equal(check(&request, 0), -EINVAL);
@@ -117,9 +125,16 @@ static void test_exec(void **state)
 	request.payload_len = OCI_PROCESS_MAX + 1;
 	assert_int_equal(check(&request, 1), -EINVAL);
 	request.payload_len = 10;
+	assert_int_equal(check(&request, 1), -EINVAL); /* who stands for it? */
+	request.args[0] = CONTROL_PID_MAX + 1;
+	assert_int_equal(check(&request, 1), -EINVAL);
+	request.args[0] = 4711;
 	assert_int_equal(check(&request, 0), -EINVAL);
 	assert_int_equal(check(&request, 1), 0);
-	request.flags = 2;
+	strcpy(request.cgroup, "a/b");
+	request.flags = CONTROL_EXEC_TERMINAL | CONTROL_EXEC_IGNORE_PAUSED;
+	assert_int_equal(check(&request, 1), 0);
+	request.flags = 4;
 	assert_int_equal(check(&request, 1), -EINVAL);
 }
 
@@ -160,7 +175,22 @@ static void test_reply(void **state)
 	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), 0);
 	reply.code = 256;
 	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
+	reply.type = CONTROL_REPLY_EVENT;
 	reply.code = 0;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
+	reply.code = CONTROL_EVENT_OOM;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), 0);
+	reply.type = CONTROL_REPLY_EVENT + 1;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
+	reply.type = 0;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
+	reply.type = CONTROL_REPLY_DONE;
+	reply.code = 0;
+	reply.payload_len = CONTROL_ANSWER_MAX;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), 0);
+	reply.payload_len++;
+	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
+	reply.payload_len = 0;
 	memset(reply.text, 'x', sizeof(reply.text));
 	assert_int_equal(control_reply_check(&reply, sizeof(reply), &err), -EPROTO);
 }
