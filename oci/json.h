@@ -148,6 +148,8 @@ void json_write_string(struct json_writer *w, const char *text); /* NULL: null *
 void json_write_bool(struct json_writer *w, bool value);
 void json_write_int(struct json_writer *w, int64_t value);
 void json_write_uint(struct json_writer *w, uint64_t value);
+/** json_write_hundredths() - A decimal: 1234 is 12.34, 50 is 0.5, 0 is 0 */
+void json_write_hundredths(struct json_writer *w, uint64_t value);
 void json_write_null(struct json_writer *w);
 /** json_write_strings() - A whole array of strings, or of @n of them */
 void json_write_strings(struct json_writer *w, const char *const *items, size_t n);

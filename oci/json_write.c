@@ -153,6 +153,19 @@ void json_write_uint(struct json_writer *w, uint64_t value)
 	put(w, text, (size_t)n);
 }
 
+void json_write_hundredths(struct json_writer *w, uint64_t value)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%" PRIu64 ".%02u", value / 100,
+			 (unsigned int)(value % 100));
+
+	while (text[n - 1] == '0')
+		n--;
+	n -= text[n - 1] == '.';
+	begin_item(w);
+	put(w, text, (size_t)n);
+}
+
 void json_write_strings(struct json_writer *w, const char *const *items, size_t n)
 {
 	json_write_open(w, '[');

@@ -32,10 +32,8 @@ static const struct json_field fields[] = {
 };
 
 static const char *const status_names[OCI_STATUS_COUNT] = {
-	[OCI_CREATING] = "creating",
-	[OCI_CREATED] = "created",
-	[OCI_RUNNING] = "running",
-	[OCI_STOPPED] = "stopped",
+	[OCI_CREATING] = "creating", [OCI_CREATED] = "created", [OCI_RUNNING] = "running",
+	[OCI_PAUSED] = "paused",     [OCI_STOPPED] = "stopped",
 };
 
 bool oci_id_is_valid(const char *id)

@@ -22,7 +22,14 @@
 	(2u << 20)	/* bytes of state.json: annotations can be as large as config.json */
 #define OCI_ID_MAX 1024 /* bytes of a container's id */
 
-enum oci_status { OCI_CREATING, OCI_CREATED, OCI_RUNNING, OCI_STOPPED, OCI_STATUS_COUNT };
+enum oci_status {
+	OCI_CREATING,
+	OCI_CREATED,
+	OCI_RUNNING,
+	OCI_PAUSED,
+	OCI_STOPPED,
+	OCI_STATUS_COUNT
+};
 
 struct oci_state {
 	char *oci_version, *id;		 /* owned */
@@ -41,7 +48,7 @@ struct oci_state {
 
 /** oci_id_is_valid() - Letters, digits, '_', '+', '-', '.'; not "." or ".."; at most OCI_ID_MAX bytes */
 bool oci_id_is_valid(const char *id);
-/** oci_status_name() - "creating", "created", "running", "stopped" */
+/** oci_status_name() - "creating", "created", "running", "paused", "stopped" */
 const char *oci_status_name(enum oci_status status);
 
 /**

@@ -71,10 +71,17 @@ static int set_option(const struct cli_option *option, const char *value, char *
 		      struct err *err)
 {
 	void *to = out + option->offset;
+	bool on = false;
+	int r;
 
 	switch (option->kind) {
 	case CLI_BOOL:
 		return set_bool(option, value, to, err);
+	case CLI_SWITCH:
+		r = set_bool(option, value, &on, err);
+		if (r == 0)
+			*(int *)to = on ? 1 : -1;
+		return r;
 	case CLI_STRING:
 		*(const char **)to = value;
 		return 0;
@@ -250,6 +257,8 @@ int cli_run(const struct globals *globals, const struct cli_command *command,
 
 	if (!options)
 		return fail(command, err_sys(&err, ENOMEM, "%s", command->name), &err);
+	if (command->unsupported)
+		return fail(command, err_set(&err, ENOTSUP, "%s", command->unsupported), &err);
 	r = cli_parse(command->options, argv, command->stop_at_argument ? 1 : SIZE_MAX, options,
 		      &args, &err);
 	if (r == 0)

@@ -25,6 +25,7 @@ struct cli_list {
 
 enum cli_kind {
 	CLI_BOOL,     /* bool */
+	CLI_SWITCH,   /* int: 1 or -1 as it was given, 0: not at all */
 	CLI_STRING,   /* const char * */
 	CLI_LIST,     /* struct cli_list, may be given often */
 	CLI_NUMBER,   /* long */
@@ -57,6 +58,7 @@ struct cli_command {
 	const char *description;	  /* paragraphs of the help text, or NULL */
 	const struct cli_option *options; /* ended by a NULL name; may be NULL */
 	size_t options_size;		  /* of the struct they fill */
+	const char *unsupported; /* not NULL: whatever is asked of it, also help, fails with this */
 	size_t min_args, max_args;
 	bool stop_at_argument;	    /* what follows the first argument is not ours */
 	int failure_status;	    /* exit code when it fails, 0: 1 */

@@ -151,6 +151,11 @@ static bool is_damage(int r)
 	return r == -ENOENT || r == -EFBIG || r == -EISDIR || r == -ELOOP || r == -ENXIO;
 }
 
+static bool has_file(const struct container *container, const char *name)
+{
+	return faccessat(container->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int container_refresh(struct container *container, struct err *err)
 {
 	cleanup_free char *text = NULL;
@@ -172,13 +177,16 @@ int container_refresh(struct container *container, struct err *err)
 		return r;
 	if (r < 0)
 		container->status = is_being_made(container->dir_fd) ? OCI_CREATING : OCI_STOPPED;
+	else if (!is_same_process(container->state))
+		container->status = OCI_STOPPED;
 	else
-		container->status = is_same_process(container->state) ? container->state->status
-								      : OCI_STOPPED;
+		container->status = container->state->status;
 	/* The monitor's word: state.json was written before, and `start` may have died */
-	if (container->status == OCI_CREATED &&
-	    faccessat(container->dir_fd, CONTROL_STARTED_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (container->status == OCI_CREATED && has_file(container, CONTROL_STARTED_NAME))
 		container->status = OCI_RUNNING;
+	if ((container->status == OCI_CREATED || container->status == OCI_RUNNING) &&
+	    has_file(container, CONTROL_PAUSED_NAME))
+		container->status = OCI_PAUSED;
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  *   made by mkdir(2): who makes it, has the id
  *   state.json    written when the container is created; missing before, and after a crash before
  *   lock          held (flock) by start and delete, so that only one of them acts
- *   control.sock, cgroup, failure    the monitor's (shim/)
+ *   control.sock, cgroup, failure, paused    the monitor's (shim/)
  *
  * The directory itself is flock'ed by `create`, and by the open file description that it shares
  * with the monitor: until both have gone somebody may still add to what has to be undone.

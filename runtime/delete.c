@@ -64,7 +64,8 @@ static int delete_container(struct container *container, bool force, struct err 
 {
 	int r = 0;
 
-	if (!force && (container->status == OCI_RUNNING || container->status == OCI_CREATING))
+	if (!force && (container->status == OCI_RUNNING || container->status == OCI_PAUSED ||
+		       container->status == OCI_CREATING))
 		return not_stopped(container, err);
 	/* Stopped before the lock is taken: its holder may be waiting for the guest */
 	if (force)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Help texts, in runc's layout, from the tables of commands; and the command `help`. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 
 static int option_title(const struct cli_option *option, char *out, size_t size)
 {
-	const char *value = option->kind == CLI_BOOL ? "" : " value";
+	const char *value = option->kind == CLI_BOOL || option->kind == CLI_SWITCH ? "" : " value";
 
 	if (option->letter)
 		return snprintf(out, size, "--%s%s, -%c%s", option->name, value, option->letter,
@@ -59,7 +60,7 @@ void cli_help(const struct cli_command *command)
 		"USAGE:\n   caisson [global options] command [command options] [arguments...]\n\n"
 		"VERSION:\n   " CAISSON_VERSION "\n\nCOMMANDS:\n");
 	for (const struct cli_command *const *c = cli_commands; *c; c++)
-		(void)printf("   %-9s %s\n", (*c)->name, (*c)->summary);
+		(void)printf("   %-10s %s\n", (*c)->name, (*c)->summary);
 	(void)printf("\nGLOBAL OPTIONS:\n");
 	print_options(cli_global_options);
 }
@@ -79,6 +80,8 @@ static int run_help(const struct globals *globals, const void *options, const st
 			return CLI_NO_TOPIC;
 		}
 	}
+	if (command && command->unsupported)
+		return err_set(err, ENOTSUP, "%s", command->unsupported);
 	cli_help(command);
 	return 0;
 }

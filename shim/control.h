@@ -25,6 +25,8 @@
 #define CONTROL_SOCKET_NAME "control.sock"
 #define CONTROL_STARTED_NAME \
 	"started" /* a file in the state directory, made by the monitor: the process has been let go */
+#define CONTROL_PAUSED_NAME \
+	"paused" /* in the state directory while the container is paused; the monitor's */
 
 /* ---- starting a monitor ---- */
 

@@ -102,7 +102,7 @@ static int by_pid(const void *a, const void *b)
 
 void handle_pids(struct client *c, const struct control_request *request, int fd)
 {
-	int32_t pids[SHIM_CLIENTS_MAX + 1];
+	int32_t pids[SHIM_CLIENTS_MAX + 1] = {0};
 	size_t n = 0;
 
 	(void)request;

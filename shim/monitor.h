@@ -47,7 +47,6 @@
 #define SHIM_EXIT_KILLED 137
 
 #define STREAM_TERMINAL 1 /* index of the token of a terminal's stream (guest/agent.proto, Stdio) */
-#define SHIM_PAUSED_FILE "paused"   /* in the state directory: the container is paused */
 #define SHIM_OOM_INTERVAL_MS 100    /* between two notices of the guest's */
 #define SHIM_FAILURE_FILE "failure" /* in the state directory: why the guest died */
 

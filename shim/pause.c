@@ -21,13 +21,13 @@ static void set_paused(struct shim *s, bool paused)
 
 	s->paused = paused;
 	if (paused) {
-		fd = openat(s->state_fd, SHIM_PAUSED_FILE,
+		fd = openat(s->state_fd, CONTROL_PAUSED_NAME,
 			    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0)
 			log_warn("The state directory: %s; the container is shown as running",
 				 err_reason(errno));
 	} else {
-		(void)unlinkat(s->state_fd, SHIM_PAUSED_FILE, 0);
+		(void)unlinkat(s->state_fd, CONTROL_PAUSED_NAME, 0);
 	}
 }
 

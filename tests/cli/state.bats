@@ -22,6 +22,12 @@ setup() { common_setup; }
 		255|exec nobody true
 		1|state a/b
 		1|kill ..
+		1|pause nobody
+		1|resume nobody
+		1|ps nobody
+		1|ps --format json nobody
+		1|events nobody
+		1|events --stats nobody
 	END
 	run -0 runtime delete --force nobody
 	run -0 "$RUNC" --root "$BATS_TEST_TMPDIR/runc" delete --force nobody
@@ -87,6 +93,23 @@ stopped() {
 	[[ $output == *'cannot start a container that has stopped'* ]]
 	run -255 runtime exec c1 true
 	[[ $output == *'exec failed: cannot exec in a stopped container'* ]]
+	# a mark that a monitor left which was killed means nothing
+	: > "$ROOT/c1/paused"
+	[[ $(runtime state c1 | jq -r .status) == stopped ]]
+	run -1 runtime pause c1
+	[[ $output == *'container not running'* ]]
+	run -1 runtime resume c1
+	[[ $output == *'container not paused'* ]]
+	[[ $(runtime ps c1) == 'UID          PID    PPID  C STIME TTY          TIME CMD' ]]
+	[[ $(runtime ps --format json c1) == null ]]
+	run -1 runtime ps c1 -o user
+	[[ $output == *"couldn't find PID field in ps output"* ]]
+	run -1 runtime events c1
+	[[ $output == *'container with id c1 is not running'* ]]
+	run -1 runtime events --interval 5x c1
+	[[ $output == *'invalid value "5x" for flag -interval: parse error'* ]]
+	run -1 runtime events --interval 0s --stats c1
+	[[ $output == *'duration interval must be greater than 0'* ]]
 	run -0 runtime delete c1
 	[[ ! -e $ROOT/c1 ]]
 	kill -0 1
@@ -186,7 +209,7 @@ fake_monitor() {
 		while True:
 		    peer = listener.accept()[0]
 		    peer.recv(4096)
-		    peer.send(struct.pack("<IIIiiI1024s", 0x43534e43, 1, 1, -int(sys.argv[2]), 0, 0, sys.argv[3].encode()))
+		    peer.send(struct.pack("<IIIiiI1024s", 0x43534e43, 2, 1, -int(sys.argv[2]), 0, 0, sys.argv[3].encode()))
 	END
 	monitor=$!
 	until [[ -S $ROOT/$1/control.sock ]]; do sleep 0.05; done

@@ -10,8 +10,18 @@ setup() { common_setup; }
 @test "usage: an unknown command is exit code 3" {
 	run -3 runtime nosuch
 	[[ $output == *"No help topic for 'nosuch'"* ]]
-	run -3 runtime checkpoint --help
 	run -3 runtime help nosuch
+}
+
+@test "usage: checkpoint and restore are known and refused, also their help, by which engines find out" {
+	for c in checkpoint restore; do
+		for options in '' --help 'c1' '--image-path /tmp --leave-running c1'; do
+			# shellcheck disable=SC2086
+			fails 1 "$c is not yet supported" $c $options
+		done
+		run -1 runtime help $c
+		[[ $(runtime --help) == *"$c"*'(not yet supported)'* ]]
+	done
 }
 
 @test "usage: unknown options, missing values and wrong counts are refused with the help text" {
@@ -29,6 +39,14 @@ setup() { common_setup; }
 	[[ $output == *'"kill" requires a maximum of 2 argument(s)'* ]]
 	run -1 runtime exec
 	[[ $output == *'"exec" requires a minimum of 1 argument(s)'* ]]
+	run -1 runtime ps
+	[[ $output == *'"ps" requires a minimum of 1 argument(s)'* ]]
+	for c in pause resume events; do
+		run -1 runtime "$c" a b
+		[[ $output == *"\"$c\" requires exactly 1 argument(s)"* ]]
+	done
+	run -1 runtime exec --no-new-privs=maybe c1 true
+	[[ $output == *'invalid boolean value "maybe" for flag -no-new-privs: parse error'* ]]
 }
 
 @test "usage: options with one dash, with =, after the argument" {
@@ -65,7 +83,7 @@ setup() { common_setup; }
 	all=$output
 	run -0 "$CAISSON"
 	[[ $output == "$all" ]]
-	for c in check create delete exec features help kill list run spec start state version; do
+	for c in check create delete events exec features help kill list pause ps resume run spec start state version; do
 		run -0 "$CAISSON" "$c" --help
 		[[ $output == *"caisson $c"* ]]
 		help=$output

@@ -243,6 +243,10 @@ static void test_write(void **state)
 	json_write_open(&w, '[');
 	json_write_int(&w, INT64_MIN);
 	json_write_uint(&w, UINT64_MAX);
+	json_write_hundredths(&w, 0);
+	json_write_hundredths(&w, 5);
+	json_write_hundredths(&w, 1230);
+	json_write_hundredths(&w, 100);
 	json_write_bool(&w, true);
 	json_write_bool(&w, false);
 	json_write_string(&w, NULL);
@@ -255,7 +259,7 @@ static void test_write(void **state)
 	assert_string_equal(text,
 			    "{\"a\\\"b\":\"x\\\\\\n\\t\\r\\u0001\\u007f\xef\xbf\xbdz\xc3\xa9\","
 			    "\"n\":[-9223372036854775808,"
-			    "18446744073709551615,true,false,null,{}]}");
+			    "18446744073709551615,0,0.05,12.3,1,true,false,null,{}]}");
 	free(text);
 }
 

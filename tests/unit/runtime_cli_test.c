@@ -16,6 +16,7 @@ struct given {
 	const char *name, *rootless;
 	struct cli_list list;
 	long number;
+	int toggle;
 };
 
 static const struct cli_option options[] = {
@@ -24,6 +25,7 @@ static const struct cli_option options[] = {
 	{"list", 'l', CLI_LIST, offsetof(struct given, list), ""},
 	{"number", 0, CLI_NUMBER, offsetof(struct given, number), ""},
 	{"rootless", 0, CLI_TRISTATE, offsetof(struct given, rootless), ""},
+	{"toggle", 0, CLI_SWITCH, offsetof(struct given, toggle), ""},
 	{0},
 };
 
@@ -103,6 +105,17 @@ static void test_tristate(void **state)
 	assert_int_equal(PARSE(1, "--rootless=false", "list"), 0);
 	assert_string_equal(given.rootless, "false");
 	done();
+	/* a switch knows whether it was given; what follows is not its value */
+	assert_int_equal(PARSE(SIZE_MAX, "x"), 0);
+	assert_int_equal(given.toggle, 0);
+	done();
+	assert_int_equal(PARSE(SIZE_MAX, "--toggle", "true"), 0);
+	assert_int_equal(given.toggle, 1);
+	assert_int_equal(rest.n, 1);
+	done();
+	assert_int_equal(PARSE(SIZE_MAX, "--toggle=false"), 0);
+	assert_int_equal(given.toggle, -1);
+	done();
 }
 
 static void refused(int r, const char *message)
@@ -166,7 +179,10 @@ static void test_commands(void **state)
 {
 	(void)state;
 	assert_non_null(cli_find("create"));
-	assert_null(cli_find("checkpoint")); /* engines probe it by its exit code */
+	/* engines probe them by the exit code of their help */
+	assert_non_null(cli_find("checkpoint")->unsupported);
+	assert_non_null(cli_find("restore")->unsupported);
+	assert_null(cli_find("pause")->unsupported);
 	assert_null(cli_find(""));
 }
 

@@ -118,6 +118,10 @@ static void test_status(void **state)
 	assert_int_equal(close(openat(c.dir_fd, "started", O_CREAT | O_WRONLY, 0600)), 0);
 	assert_int_equal(container_load(&globals, "c1", &other, &err), 0);
 	assert_int_equal(other.status, OCI_RUNNING);
+	/* the monitor's mark */
+	assert_int_equal(close(openat(c.dir_fd, "paused", O_CREAT | O_WRONLY, 0600)), 0);
+	assert_int_equal(container_refresh(&other, &err), 0);
+	assert_int_equal(other.status, OCI_PAUSED);
 	container_release(&other);
 	/* somebody else has the pid now */
 	store(&c, getpid(), start_time + 1);
