@@ -244,7 +244,7 @@ int cgroup_open_below(int cgroup_fd, const char *path, struct err *err)
 	if (fd >= 0)
 		return fd;
 	if (errno == EXDEV)
-		return err_set(err, EINVAL, "bad sub cgroup path: %.200s", path);
+		return err_set(err, EINVAL, "%.200s is not a sub cgroup path", path);
 	return err_sys(err, errno == ENOENT ? EINVAL : errno,
 		       "cgroup '%.200s' of the container cannot be entered", path);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "runtime/commands.h"
 
@@ -21,6 +22,9 @@ static const struct cli_option options[] = {
 	  "path to an AF_UNIX socket which will receive a file descriptor referencing the master "
 	  "end of the console's "
 	  "pseudoterminal"),
+	O("pidfd-socket", 0, CLI_STRING, pidfd_socket,
+	  "path to an AF_UNIX socket which will receive a file descriptor referencing the exec "
+	  "process"),
 	O("cwd", 0, CLI_STRING, cwd, "current working directory in the container"),
 	O("env", 'e', CLI_LIST, env, "set environment variables"),
 	O("tty", 't', CLI_BOOL, tty, "allocate a pseudo-TTY"),
@@ -30,31 +34,65 @@ static const struct cli_option options[] = {
 	O("detach", 'd', CLI_BOOL, detach, "detach from the container's process"),
 	O("pid-file", 0, CLI_STRING, pid_file, "specify the file to write the process id to"),
 	O("process-label", 0, CLI_STRING, process_label,
-	  "accepted, without effect: there is no SELinux in the guest"),
+	  "refused, unless empty: there is no SELinux in the guest"),
 	O("apparmor", 0, CLI_STRING, apparmor,
-	  "accepted, without effect: there is no AppArmor in the guest"),
-	O("no-new-privs", 0, CLI_BOOL, no_new_privs,
+	  "refused, unless 'unconfined': there is no AppArmor in the guest"),
+	O("no-new-privs", 0, CLI_SWITCH, no_new_privs,
 	  "set the no new privileges value for the process"),
 	O("cap", 'c', CLI_LIST, cap, "add a capability to the bounding set for the process"),
 	O("preserve-fds", 0, CLI_NUMBER, preserve_fds,
 	  "only 0: descriptors cannot be passed into a guest"),
-	O("cgroup", 0, CLI_LIST, cgroup, "not supported yet"),
+	O("cgroup", 0, CLI_LIST, cgroup,
+	  "run the process in an existing cgroup below the container's, in the guest"),
 	O("ignore-paused", 0, CLI_BOOL, ignore_paused, "allow exec in a paused container"),
 	{0},
 };
+
+/* cgroup v2 has one hierarchy: one path, and no controllers to name */
+static int check_cgroup(const struct cli_list *paths, struct err *err)
+{
+	for (size_t i = 0; i < paths->n; i++) {
+		const char *colon = strchr(paths->items[i], ':');
+
+		if (colon == paths->items[i])
+			return err_set(
+				err, EINVAL,
+				"invalid --cgroup argument: %.200s (empty <controller> prefix)",
+				paths->items[i]);
+		if (colon)
+			return err_set(err, EINVAL, "unknown controller %.*s in SubCgroupPaths",
+				       (int)(colon - paths->items[i]), paths->items[i]);
+		if (paths->n > 1)
+			return err_set(err, EINVAL,
+				       "invalid --cgroup argument: %.200s (missing <controller>: "
+				       "prefix)",
+				       paths->items[i]);
+	}
+	return 0;
+}
 
 static int check(const struct container *container, const struct exec_options *given,
 		 struct err *err)
 {
 	if (container->status == OCI_STOPPED)
 		return err_set(err, EINVAL, "cannot exec in a stopped container");
+	if (container->status == OCI_PAUSED && !given->ignore_paused)
+		return err_set(err, EBUSY,
+			       "cannot exec in a paused container (use --ignore-paused to "
+			       "override)");
 	if (given->preserve_fds != 0)
 		return err_set(err, EINVAL,
 			       "--preserve-fds %ld: descriptors cannot be passed into a guest",
 			       given->preserve_fds);
-	if (given->cgroup.n > 0)
-		return err_set(err, EINVAL, "--cgroup: not supported yet");
-	return 0;
+	if (given->apparmor && given->apparmor[0] && strcmp(given->apparmor, "unconfined") != 0)
+		return err_set(err, ENOTSUP,
+			       "--apparmor '%.100s': there is no AppArmor in the guest",
+			       given->apparmor);
+	if (given->process_label && given->process_label[0])
+		return err_set(err, ENOTSUP,
+			       "--process-label '%.100s': there is no SELinux in the guest",
+			       given->process_label);
+	return check_cgroup(&given->cgroup, err);
 }
 
 static int check_terminal(const struct oci_process *process, const struct exec_options *given,

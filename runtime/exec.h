@@ -7,9 +7,11 @@
 #include "runtime/container.h"
 
 struct exec_options {
-	const char *console_socket, *cwd, *user, *process, *pid_file, *process_label, *apparmor;
+	const char *console_socket, *cwd, *user, *process, *pid_file, *process_label, *apparmor,
+		*pidfd_socket;
 	struct cli_list env, additional_gids, cap, cgroup;
-	bool tty, detach, no_new_privs, ignore_paused;
+	bool tty, detach, ignore_paused;
+	int no_new_privs; /* 1, -1: as given */
 	long preserve_fds;
 };
 

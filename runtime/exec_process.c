@@ -131,8 +131,14 @@ static int add_gids(struct oci_process *process, const struct cli_list *gids, st
 		return err_sys(err, ENOMEM, "exec");
 	process->user.additional_gids = items;
 	for (size_t i = 0; i < gids->n; i++) {
-		int r = parse_id(gids->items[i], '\0', &items[process->user.nadditional_gids],
-				 "additional gid", err);
+		int r;
+
+		if (gids->items[i][0] == '-')
+			return err_set(err, EINVAL,
+				       "additional-gids must be a positive number %.32s",
+				       gids->items[i]);
+		r = parse_id(gids->items[i], '\0', &items[process->user.nadditional_gids],
+			     "additional gid", err);
 
 		if (r < 0)
 			return r;
@@ -198,7 +204,8 @@ static int change(struct oci_process *process, const struct exec_options *option
 	if (r < 0)
 		return r;
 	process->terminal = options->tty;
-	process->no_new_privileges = process->no_new_privileges || options->no_new_privs;
+	if (options->no_new_privs)
+		process->no_new_privileges = options->no_new_privs > 0;
 	return add_caps(process, &options->cap, err);
 }
 

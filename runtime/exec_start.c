@@ -25,6 +25,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "runtime/exec.h"
+#include "runtime/pidfd.h"
 #include "runtime/pidfile.h"
 #include "runtime/terminal.h"
 #include "shim/control.h"
@@ -38,9 +39,11 @@ struct report {
 
 struct standin {
 	const struct container *container;
+	const struct exec_options *options;
 	const struct oci_process *process;
 	int console_socket; /* owned: gets the pty's master; -1 without terminal */
 	int report_fd;	    /* owned */
+	int pidfd_socket;   /* borrowed: gets a descriptor of the stand-in; -1: nobody asks */
 	pid_t parent;	    /* dies with it; 0: detached */
 };
 
@@ -48,6 +51,34 @@ struct standin {
 static int status_of(int r)
 {
 	return r < 0 ? STATUS_FAILED : r;
+}
+
+static struct control_exec_args args_of(const struct exec_options *options,
+					const struct oci_process *process)
+{
+	return (struct control_exec_args){
+		.process = process,
+		.cgroup = options->cgroup.n ? options->cgroup.items[0] : NULL,
+		.ignore_paused = options->ignore_paused,
+	};
+}
+
+/* What the options ask to be told of the stand-in's pid */
+static int tell_pid(const struct exec_options *options, int pidfd_socket, pid_t pid,
+		    struct err *err)
+{
+	cleanup_close int pidfd = -1;
+	int r;
+
+	if (pidfd_socket >= 0) {
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (pidfd < 0)
+			return err_sys(err, errno, "watching the stand-in");
+		r = pidfd_socket_send(pidfd_socket, pidfd, "setns", err);
+		if (r < 0)
+			return r;
+	}
+	return pid_file_write(options->pid_file, pid, err);
 }
 
 /* ---- in the child ---- */
@@ -68,7 +99,7 @@ static int leave_stdio(void)
 /* The process runs, and its terminal's master is with whoever asked for it */
 static int begin(struct standin *s, struct control_exec *exec, int *slave, struct err *err)
 {
-	struct control_exec_args args = {.process = s->process};
+	struct control_exec_args args = args_of(s->options, s->process);
 	cleanup_close int master = -1;
 	int r;
 
@@ -186,7 +217,7 @@ static int start_detached(struct standin *s, const struct exec_options *options,
 	pid = fork_standin(s, err);
 	if (pid < 0)
 		return pid;
-	r = pid_file_write(options->pid_file, pid, err);
+	r = tell_pid(options, s->pidfd_socket, pid, err);
 	if (r < 0)
 		end_standin(pid);
 	return r;
@@ -222,7 +253,7 @@ static int serve_terminal(struct standin *s, const struct exec_options *options,
 	if (pid < 0)
 		return pid;
 	master = console_socket_receive(socket_fd, err);
-	r = master < 0 ? master : pid_file_write(options->pid_file, pid, err);
+	r = master < 0 ? master : tell_pid(options, s->pidfd_socket, pid, err);
 	if (r < 0)
 		close_fd(&master);
 	else
@@ -259,17 +290,16 @@ static int start_terminal(struct standin *s, const struct exec_options *options,
 	return r;
 }
 
-static int start_plain(const struct container *container, const struct exec_options *options,
-		       const struct oci_process *process, struct err *err)
+static int start_plain(const struct standin *s, const struct exec_options *options, struct err *err)
 {
-	struct control_exec_args args = {.process = process};
+	struct control_exec_args args = args_of(options, s->process);
 	int stdio[3] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	struct control_exec exec = {.control_fd = -1, .streams = {-1, -1, -1}};
-	int r = control_exec(container->dir_fd, &args, &exec, err);
+	int r = control_exec(s->container->dir_fd, &args, &exec, err);
 
 	if (r < 0)
 		return r;
-	r = pid_file_write(options->pid_file, getpid(), err);
+	r = tell_pid(options, s->pidfd_socket, getpid(), err);
 	if (r == 0)
 		r = stdio_serve(&exec, stdio, false, err);
 	control_exec_release(&exec);
@@ -281,16 +311,25 @@ static int start_plain(const struct container *container, const struct exec_opti
 int exec_start(const struct container *container, const struct exec_options *options,
 	       struct oci_process *process, struct err *err)
 {
+	cleanup_close int pidfd_socket = -1;
 	struct standin s = {
-		.container = container, .process = process, .console_socket = -1, .report_fd = -1};
-	int r;
+		.container = container,
+		.options = options,
+		.process = process,
+		.console_socket = -1,
+		.report_fd = -1,
+	};
+	int r = pidfd_socket_connect(options->pidfd_socket, &pidfd_socket, err);
 
+	if (r < 0)
+		return r;
+	s.pidfd_socket = pidfd_socket;
 	if (options->detach)
 		r = start_detached(&s, options, err);
 	else if (process->terminal)
 		r = start_terminal(&s, options, process, err);
 	else
-		r = start_plain(container, options, process, err);
+		r = start_plain(&s, options, err);
 	if (r == -ECONNREFUSED || r == -ESRCH)
 		return err_set(err, EINVAL, "cannot exec in a stopped container");
 	return r;

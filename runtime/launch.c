@@ -24,6 +24,7 @@
 #include "oci/seccomp.h"
 #include "runtime/hooks.h"
 #include "runtime/interrupt.h"
+#include "runtime/pidfd.h"
 #include "runtime/pidfile.h"
 #include "runtime/size.h"
 
@@ -32,16 +33,31 @@
 
 /* ---- bundle and configuration ---- */
 
+/* Sockets of a service manager, which runc would pass on (sd_listen_fds(3)) */
+static int check_descriptors(const struct launch_options *options, struct err *err)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	if (options->preserve_fds != 0)
+		return err_set(err, EINVAL,
+			       "--preserve-fds %ld: descriptors cannot be passed into a guest",
+			       options->preserve_fds);
+	if (pid && fds && strtol(pid, NULL, 10) == getpid())
+		return err_set(err, EINVAL,
+			       "LISTEN_FDS=%.16s: descriptors cannot be passed into a guest", fds);
+	return 0;
+}
+
 static int open_bundle(struct launch *l, struct err *err)
 {
 	const char *path = l->options->bundle && l->options->bundle[0] ? l->options->bundle : ".";
+	int r;
 
 	if (!oci_id_is_valid(l->id))
 		return err_set(err, EINVAL, "invalid container ID format");
-	if (l->options->preserve_fds != 0)
-		return err_set(err, EINVAL,
-			       "--preserve-fds %ld: descriptors cannot be passed into a guest",
-			       l->options->preserve_fds);
+	r = check_descriptors(l->options, err);
+	if (r < 0)
+		return r;
 	l->bundle_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (l->bundle_fd < 0)
 		return err_sys(err, errno, "bundle '%s'", path);
@@ -330,6 +346,19 @@ static int store_hooks(struct launch *l, struct err *err)
 	return hooks_store(l->container.dir_fd, l->config, l->bundle, err);
 }
 
+static int open_pidfd_socket(struct launch *l, struct err *err)
+{
+	return pidfd_socket_connect(l->options->pidfd_socket, &l->pidfd_socket, err);
+}
+
+static int send_pidfd(struct launch *l, struct err *err)
+{
+	int r = pidfd_socket_send(l->pidfd_socket, l->monitor.pidfd, "standard", err);
+
+	close_fd(&l->pidfd_socket);
+	return r;
+}
+
 static int open_console(struct launch *l, struct err *err)
 {
 	int pair[2], r;
@@ -530,8 +559,10 @@ static const struct step {
 	{"size", size, NULL},
 	{"console", open_console, NULL},
 	{"hooks", store_hooks, NULL},
+	{"pidfd socket", open_pidfd_socket, NULL},
 	{"monitor", start_monitor, stop_monitor},
 	{"state file", write_state, NULL},
+	{"pidfd", send_pidfd, NULL},
 	{"pid file", write_pid, remove_pid},
 };
 
@@ -563,6 +594,7 @@ void launch_release(struct launch *l)
 	close_fd(&l->kernel_fd);
 	close_fd(&l->initramfs_fd);
 	close_fd(&l->console_fd);
+	close_fd(&l->pidfd_socket);
 	close_fd(&l->terminal_fd);
 	host_terminal_release(&l->terminal);
 	close_fd(&l->monitor.pidfd);
@@ -614,6 +646,7 @@ int launch_create(const struct globals *globals, const struct launch_options *op
 		.initramfs_fd = -1,
 		.console_fd = -1,
 		.terminal_fd = -1,
+		.pidfd_socket = -1,
 		.terminal = {.fd = -1},
 		.monitor = {.pidfd = -1},
 	};

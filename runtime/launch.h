@@ -15,7 +15,7 @@
 #include "shim/control.h"
 
 struct launch_options {
-	const char *bundle, *console_socket, *pid_file;
+	const char *bundle, *console_socket, *pid_file, *pidfd_socket;
 	bool detach, keep, no_subreaper, no_pivot, no_new_keyring; /* create: detach is set */
 	long preserve_fds;
 };
@@ -28,6 +28,9 @@ struct launch_options {
 		 "path to an AF_UNIX socket which will receive a file descriptor referencing the " \
 		 "master end of the "                                                              \
 		 "console's pseudoterminal"},                                                      \
+		{"pidfd-socket", 0, CLI_STRING, offsetof(struct launch_options, pidfd_socket),     \
+		 "path to an AF_UNIX socket which will receive a file descriptor referencing the " \
+		 "init process"},                                                                  \
 		{"pid-file", 0, CLI_STRING, offsetof(struct launch_options, pid_file),             \
 		 "specify the file to write the process id to"},                                   \
 		{"no-pivot", 0, CLI_BOOL, offsetof(struct launch_options, no_pivot),               \
@@ -54,6 +57,7 @@ struct launch {
 	int terminal_fd; /* owned: the other end of it, when this process is the terminal's user */
 	struct host_terminal terminal; /* then the person's */
 	struct limits_machine machine; /* the guest's size */
+	int pidfd_socket;	       /* owned: gets the monitor's; -1: nobody asks */
 	struct monitor monitor;	       /* pid 0 before it runs */
 	bool attempted; /* a monitor was started, so that hooks may have run: poststop hooks are due */
 };

@@ -26,7 +26,7 @@
 #define NAME_BYTES 4096		 /* of the pty's name beside the descriptor */
 
 /* By the folder's descriptor, since the path may be longer than sun_path */
-int console_socket_connect(const char *path, struct err *err)
+int host_socket_connect(const char *what, const char *path, struct err *err)
 {
 	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), dir_fd = -1;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -35,17 +35,22 @@ int console_socket_connect(const char *path, struct err *err)
 	int n;
 
 	if (fd < 0 || !dir)
-		return err_sys(err, errno, "console socket");
+		return err_sys(err, errno, "%s", what);
 	dir_fd = open(dir[0] ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0)
-		return err_sys(err, errno, "console socket '%s'", path);
+		return err_sys(err, errno, "%s '%s'", what, path);
 	n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd,
 		     slash ? slash + 1 : path);
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-		return err_sys(err, ENAMETOOLONG, "console socket '%s'", path);
+		return err_sys(err, ENAMETOOLONG, "%s '%s'", what, path);
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return err_sys(err, errno, "console socket '%s'", path);
+		return err_sys(err, errno, "%s '%s'", what, path);
 	return take_fd(&fd);
+}
+
+int console_socket_connect(const char *path, struct err *err)
+{
+	return host_socket_connect("console socket", path, err);
 }
 
 int console_socket_receive(int socket_fd, struct err *err)

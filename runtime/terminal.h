@@ -12,6 +12,8 @@
 
 #include "lib/err.h"
 
+/** host_socket_connect() - Connect to a Unix socket by a path of any length; @what: for the error; Return: a descriptor or -errno */
+int host_socket_connect(const char *what, const char *path, struct err *err);
 /** console_socket_connect() - Connect to a --console-socket; Return: a descriptor or -errno */
 int console_socket_connect(const char *path, struct err *err);
 /** console_socket_receive() - The pty's master from the other end of our own socket pair; Return: a descriptor or -errno */
