@@ -68,29 +68,41 @@ static int print_pids(const struct container *container, struct err *err)
 
 /* ---- the table ---- */
 
-/* The container's own /etc/passwd; its files are not trusted to be files */
+/* A regular file below @root, or -1: nothing else is opened, since to open a device can be to act on it */
+static int open_file(int root, const char *name)
+{
+	cleanup_close int found = path_open_beneath(root, name, O_PATH, 0, NULL);
+	char path[64];
+	struct stat st;
+
+	if (found < 0 || fstat(found, &st) < 0 || !S_ISREG(st.st_mode))
+		return -1;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* The container's own /etc/passwd; its files are not trusted to be files, nor names to be letters */
 static char *read_passwd(const char *rootfs)
 {
 	cleanup_close int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
-	cleanup_free char *text = NULL;
-	struct stat st;
-	size_t len;
+	cleanup_free char *text = malloc(PASSWD_MAX + 1);
+	size_t len = 0;
+	ssize_t n;
 
-	if (root < 0)
+	if (root < 0 || !text)
 		return NULL;
-	fd = path_open_beneath(root, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, NULL);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > PASSWD_MAX)
+	fd = open_file(root, "/etc/passwd");
+	if (fd < 0)
 		return NULL;
-	len = (size_t)st.st_size;
-	text = malloc(len + 1);
-	if (!text || io_read_full(fd, text, len) < 0)
-		return NULL;
+	while (len < PASSWD_MAX && (n = read(fd, text + len, PASSWD_MAX - len)) > 0)
+		len += (size_t)n;
 	text[len] = '\0';
-	/* A name goes to somebody's terminal */
-	for (char *p = text; *p; p++)
-		if (((unsigned char)*p < 0x20 && *p != '\n') || *p == 0x7f ||
-		    (unsigned char)*p >= 0x80)
+	for (char *p = text; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c < 0x20 && c != '\n') || c >= 0x7f)
 			*p = '?';
+	}
 	return take_ptr(&text);
 }
 
