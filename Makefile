@@ -16,6 +16,7 @@
 #            WERROR=1             warnings are errors         V=1              show the commands
 #            KERNEL=FILE          a ready guest kernel        KVM=direct|lab   where tests run guests
 #            DESTDIR, PREFIX      for install                 FUZZ_SECONDS     per fuzz target
+#            CASES="NAME…"        check-table's cases (all)
 #            T=PATTERN            which unit tests to run     STRICT=1         a skipped test is a failure
 
 MAKEFLAGS += --no-builtin-rules
@@ -112,8 +113,8 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson $(B)/caisson-systemd) \
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse lint format \
-	fuzz fault bench cover install clean help FORCE
+.PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse check-table lint \
+	format fuzz fault bench cover install clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
 
@@ -155,6 +156,9 @@ check-vm: all			## bats suites in real guests
 check-san:			## the same with the sanitised program
 	+$(Q)$(MAKE) --no-print-directory all SAN=address
 	$(Q)VARIANT=address tests/run-vm.sh
+
+check-table: all		## the same bundles with runc and caisson, side by side (runc has to be installed)
+	$(Q)VARIANT=release tests/conformance/table.sh $(CASES)
 
 fault: all			## kill -9 at ROUNDS (200) random moments; counts what is left
 	$(Q)VARIANT=release SUITE_LIMIT_S=7200 tests/run-vm.sh tests/fault/*.bats
