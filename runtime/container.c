@@ -190,15 +190,24 @@ int container_refresh(struct container *container, struct err *err)
 	return 0;
 }
 
+int container_check_id(const char *id, struct err *err)
+{
+	if (!*id)
+		return err_set(err, EINVAL, "container id cannot be empty");
+	if (!oci_id_is_valid(id))
+		return err_set(err, EINVAL, "invalid container ID format");
+	return 0;
+}
+
 int container_open(const struct globals *globals, const char *id, struct container *out,
 		   struct err *err)
 {
 	struct container container = none;
 	struct err why = {0};
-	int r;
+	int r = container_check_id(id, err);
 
-	if (!oci_id_is_valid(id))
-		return err_set(err, EINVAL, "invalid container ID format");
+	if (r < 0)
+		return r;
 	container.id = id;
 	container.root_fd = open(globals->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (container.root_fd >= 0)
@@ -314,10 +323,10 @@ int container_make(const struct globals *globals, const char *id, struct contain
 		   struct err *err)
 {
 	struct container container = none;
-	int r;
+	int r = container_check_id(id, err);
 
-	if (!oci_id_is_valid(id))
-		return err_set(err, EINVAL, "invalid container ID format");
+	if (r < 0)
+		return r;
 	container.id = id;
 	r = make_root(globals->root, err);
 	if (r < 0)

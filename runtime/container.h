@@ -34,6 +34,8 @@ struct container {
 	enum oci_status status;
 };
 
+/** container_check_id() - Return: 0, or -EINVAL in runc's words when @id is empty or cannot be a container's */
+int container_check_id(const char *id, struct err *err);
 /**
  * container_open() - Find a container and its status
  * @out:	Filled on success; release with container_release()

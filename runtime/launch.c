@@ -51,10 +51,10 @@ static int check_descriptors(const struct launch_options *options, struct err *e
 static int open_bundle(struct launch *l, struct err *err)
 {
 	const char *path = l->options->bundle && l->options->bundle[0] ? l->options->bundle : ".";
-	int r;
+	int r = container_check_id(l->id, err);
 
-	if (!oci_id_is_valid(l->id))
-		return err_set(err, EINVAL, "invalid container ID format");
+	if (r < 0)
+		return r;
 	r = check_descriptors(l->options, err);
 	if (r < 0)
 		return r;

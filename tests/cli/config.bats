@@ -97,6 +97,8 @@ write() { printf '%b' "$1" > "$BUNDLE/config.json"; }
 		fails 1 'invalid container ID format' state "$id"
 		fails 1 'invalid container ID format' delete --force "$id"
 	done
+	fails 1 'caisson create failed: container id cannot be empty' create --bundle "$BUNDLE" ''
+	fails 1 'container id cannot be empty' state ''
 }
 
 @test "config: an id that exists" {

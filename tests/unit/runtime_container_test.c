@@ -82,6 +82,8 @@ static void test_make(void **state)
 	(void)state;
 	assert_int_equal(container_make(&globals, "../x", &c, &err), -EINVAL);
 	assert_string_equal(err.msg, "invalid container ID format");
+	assert_int_equal(container_make(&globals, "", &c, &err), -EINVAL);
+	assert_string_equal(err.msg, "container id cannot be empty");
 	assert_int_equal(container_open(&globals, "c1", &other, &err), -ENOENT);
 	assert_string_equal(err.msg, "container does not exist");
 	assert_int_equal(container_make(&globals, "c1", &c, &err), 0);
