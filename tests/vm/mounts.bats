@@ -38,7 +38,7 @@ edit() { # as in helpers, with --args after the filter
 	echo one > "$WORK/conf/one"; echo two > "$WORK/conf/two"
 	ln -s /etc/outside "$BUNDLE/rootfs/root/link"
 	ln -s ../../../../../../../../../../tmp/up "$BUNDLE/rootfs/root/up"
-	mount_in /b1 none "$WORK/vol" bind
+	mount_in /b1 none "$WORK/vol" bind dev # else nodev: docs/threat-model.md
 	mount_in /b2 none "$WORK/vol" rbind ro nosuid nodev noexec noatime nodiratime nosymfollow
 	mount_in /b3 none "$WORK/vol" rbind rro rnosuid rnodev rnoexec rstrictatime
 	mount_in /b4 none "$WORK/vol" rbind rw rshared
@@ -58,8 +58,8 @@ edit() { # as in helpers, with --args after the filter
 	run -0 runtime run c1
 	umount "$WORK/vol/sub"
 	has '/b1 rw' '/b2 ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow' '/b3 ro,nosuid,nodev,noexec' \
-		'/b3/sub ro,nosuid,nodev,noexec' '/b4 rw shared' '/b4/sub rw shared' '/b2/sub ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow' '/b5 rw unbindable' '/b5/sub rw unbindable' \
-		'/etc/outside rw' '/tmp/up/deep ro' '/b7 rw' '/ rw shared' 'b1 data []' 'b2 below' \
+		'/b3/sub ro,nosuid,nodev,noexec' '/b4 rw,nodev shared' '/b4/sub rw,nodev shared' '/b2/sub ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow' '/b5 rw,nodev unbindable' '/b5/sub rw,nodev unbindable' \
+		'/etc/outside rw,nodev' '/tmp/up/deep ro,nodev' '/b7 rw,nodev' '/ rw shared' 'b1 data []' 'b2 below' \
 		'/b1/w written' '/b2/w refused' '/b2/sub/w refused' '/b3/w refused' '/b3/sub/w refused' '/b4/sub/w written' \
 		'/tmp/up/deep/w refused' '/etc/one refused' 'file one 0' '/new directory'
 	# the host: what was written, and nothing outside of the bundle
