@@ -11,6 +11,7 @@
 TOP=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 VARIANT=${VARIANT:-release}
 CAISSON=${CAISSON:-$TOP/build/$VARIANT/caisson}
+export CAISSON VARIANT
 
 kvm_mode() {
 	case ${KVM:-} in

@@ -230,11 +230,14 @@ def main():
             print(case.name + (f": {', '.join(case.differs)} differ: {case.why}" if case.differs else ""))
         return 0
     own_mounts()
+    programs = [shutil.which(p) for p in (options.reference, options.runtime)]
+    if None in programs:
+        parser.error(f"there is no {(options.reference, options.runtime)[programs.index(None)]}")
     count = {"passed": 0, "failed": 0, "skipped": 0}
     print(f"1..{len(wanted)}", flush=True)
     with tempfile.TemporaryDirectory() as work:
         os.chmod(work, 0o755)
-        runners = [Runner(shutil.which(p), work) for p in (options.reference, options.runtime)]
+        runners = [Runner(program, work) for program in programs]
         for number, case in enumerate(wanted, 1):
             if case.needs and subprocess.run(["sh", "-c", case.needs], capture_output=True, check=False).returncode != 0:
                 count["skipped"] += 1
