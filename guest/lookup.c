@@ -21,8 +21,6 @@
 
 #include "lib/cleanup.h"
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 const char *lookup_words(int code)
 {
 	static const struct {
@@ -109,10 +107,8 @@ static int search(const struct oci_process *process, const char *name, char *out
 {
 	const char *path = lookup_env(&process->env, "PATH");
 
-	if (!path)
-		path = DEFAULT_PATH;
-	/* An empty list, not a list of one empty element, which would be the working directory */
-	if (!*path)
+	/* Without PATH, and for an empty one, an empty list as with runc, not a list of one empty element, which would be the working directory */
+	if (!path || !*path)
 		return -ENOENT;
 	for (;;) {
 		size_t len = strcspn(path, ":");

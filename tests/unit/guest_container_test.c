@@ -250,7 +250,8 @@ static void test_user(void **state)
 	       "\t0000000000000000\nCapBnd:\t0000000000000000\n"
 	       "CapAmb:\t0000000000000000\n1024\n/"
 	       "root\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n");
-	spec.process = ",\"env\":[\"HOME=/given\",\"A=1\",\"A=2\"],\"cwd\":\"/made/here\"";
+	spec.process =
+		",\"env\":[\"PATH=/bin\",\"HOME=/given\",\"A=1\",\"A=2\"],\"cwd\":\"/made/here\"";
 	expect("echo $HOME $A; pwd", &spec, "/given 2\n/made/here\n");
 }
 
