@@ -124,16 +124,11 @@ static int set_bind_flags(int tree, const struct mount_options *options, struct 
 
 /* ---- bind ---- */
 
+/* Options of a file system (options->data) have no effect here: the host has said so, runtime/launch.c */
 static int mount_bind(struct mount_work *work, int tree, struct err *err)
 {
 	int r = 0;
 
-	/* The kernel would ignore them, and nobody would know */
-	if (work->options->data[0])
-		return err_set(err, EINVAL,
-			       "bind mounts cannot have any filesystem-specific options applied, "
-			       "such as '%.256s'",
-			       work->options->data);
 	/*
 	 * A device node in an export is a file with an attribute that any user of the host who owns the file can write: without "dev"
 	 * by word it is no device (docs/threat-model.md)
@@ -145,7 +140,14 @@ static int mount_bind(struct mount_work *work, int tree, struct err *err)
 	if (r < 0)
 		return r;
 	r = open_target(work, rootfs_is_dir(tree), err);
-	return r < 0 ? r : rootfs_attach_tree(tree, work->target, work->mount->destination, err);
+	if (r < 0)
+		return r;
+	/* The kernel's words for it are EINVAL; engines look for these, as runc says them */
+	if (rootfs_is_dir(tree) != rootfs_is_dir(work->target))
+		return err_set(err, ENOTDIR, "mounting a %s at a %s: not a directory",
+			       rootfs_is_dir(tree) ? "directory" : "file",
+			       rootfs_is_dir(tree) ? "file" : "directory");
+	return rootfs_attach_tree(tree, work->target, work->mount->destination, err);
 }
 
 /* ---- file systems ---- */

@@ -102,6 +102,7 @@ struct oci_idmaps {
 
 struct oci_mount {
 	char *destination; /* absolute */
+	bool was_relative; /* the destination, in the document */
 	char *type;	   /* NULL, "bind", "proc", … */
 	char *source;	   /* NULL when absent; for binds relative to the bundle or absolute */
 	struct oci_strings options;

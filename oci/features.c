@@ -7,6 +7,8 @@
  */
 #include "oci/features.h"
 
+#include <string.h>
+
 #include "oci/capability.h"
 #include "oci/config.h"
 #include "oci/hooks.h"
@@ -173,4 +175,13 @@ ssize_t oci_features_write(const char *version, char **out, struct err *err)
 	json_write_strings(&w, unsafe_annotations, ARRAY_SIZE(unsafe_annotations));
 	json_write_close(&w, '}');
 	return json_write_end(&w, out, err);
+}
+
+bool oci_features_mount_option(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mount_options); i++) {
+		if (strcmp(mount_options[i], word) == 0)
+			return true;
+	}
+	return false;
 }

@@ -80,6 +80,7 @@ static int parse_mount(const struct json_at *at, void *item, struct err *err)
 
 	if (r < 0)
 		return r;
+	mount->was_relative = mount->destination[0] != '/';
 	r = make_absolute(&mount->destination, err);
 	if (r < 0)
 		return r;

@@ -21,6 +21,7 @@
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "oci/features.h"
 #include "oci/seccomp.h"
 #include "runtime/hooks.h"
 #include "runtime/interrupt.h"
@@ -620,6 +621,17 @@ static int run_steps(struct launch *l, struct err *err)
 }
 
 /* Only now: a failure's one line is what engines want of the log */
+static void warn_of_mount(const struct oci_mount *mount)
+{
+	if (mount->was_relative)
+		log_warn("mount destination %s is not absolute: it is taken from the root",
+			 mount->destination + 1);
+	for (size_t i = 0; mount->is_bind && i < mount->options.n; i++)
+		if (!oci_features_mount_option(mount->options.items[i]))
+			log_warn("mount at '%s': '%s' has no effect on a bind mount, ignoring",
+				 mount->destination, mount->options.items[i]);
+}
+
 static void warn(const struct launch *l)
 {
 	const char *text;
@@ -627,6 +639,8 @@ static void warn(const struct launch *l)
 	if (l->config->process.unknown_caps)
 		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",
 			 l->config->process.unknown_caps);
+	for (size_t i = 0; i < l->config->nmounts; i++)
+		warn_of_mount(&l->config->mounts[i]);
 	for (size_t i = 0; (text = limits_without_effect(&l->config->linux_.resources, i)); i++)
 		log_warn("config.json: linux.resources.%s, ignoring", text);
 }

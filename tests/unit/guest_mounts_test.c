@@ -48,9 +48,10 @@ static void test_bind_options(void **state)
 			   "\"bind\",\"sync\",\"dirsync\",\"mand\",\"silent\",\"lazytime\"");
 	expect("cat /vol/data", &spec, "volume\n");
 	spec.mounts = BIND("/vol", "\"bind\",\"size=1m\"");
+	expect("cat /vol/data", &spec, "volume\n");
+	spec.mounts = MOUNT("/bin/busybox", "bind", "/usr", "\"bind\"");
 	refuse(&spec,
-	       "mounts[7] at '/vol': bind mounts cannot have any filesystem-specific options "
-	       "applied, such as 'size=1m'");
+	       "mounts[7] at '/bin/busybox': mounting a directory at a file: not a directory");
 }
 
 static void test_cleared(void **state)

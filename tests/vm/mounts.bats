@@ -65,10 +65,15 @@ edit() { # as in helpers, with --args after the filter
 	# the host: what was written, and nothing outside of the bundle
 	[[ -e $WORK/vol/w && $(< "$WORK/conf/one") == $'one\nmore' && -d $BUNDLE/rootfs/b7 && -f $BUNDLE/rootfs/new/file ]]
 	[[ ! -e /etc/outside && ! -e /tmp/up && ! -e /b7 ]]
-	# what a bind mount would ignore
+	# what a bind mount ignores is said
 	edit '.mounts = .mounts[:7] + [{destination: "/v", type: "bind", source: $v, options: ["bind", "size=1m"]}]' --arg v "$WORK/vol"
+	run -0 runtime run c1
+	[[ $output == *"mount at '/v': 'size=1m' has no effect on a bind mount, ignoring"* ]]
+	# a directory over a file
+	edit '.mounts[7].destination = "/etc/passwd" | .mounts[7].options = ["bind"]'
+	: > "$BUNDLE/rootfs/etc/passwd"
 	run -1 runtime run c1
-	[[ $output == *"mounts[7] at '/v': bind mounts cannot have any filesystem-specific options applied, such as 'size=1m'"* ]]
+	[[ $output == *"mounts[7] at '/etc/passwd': mounting a directory at a file: not a directory"* ]]
 }
 
 @test "mounts: tmpfs, proc, sysfs, cgroup, mqueue, devpts, overlay, remount; a read-only root" {
