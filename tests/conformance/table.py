@@ -38,8 +38,9 @@ APPLETS = ("sh awk cat chmod chown cut date dd df echo env expr false find grep 
 PHRASES = [
     "executable file not found", "no such file or directory", "permission denied", "is a directory", "not a directory",
     "exec format error", "operation not permitted", "container does not exist", "already exists", "invalid container id",
-    "not running", "already running", "cannot start", "no such process", "unknown signal", "not stopped", "running hook",
+    "not running", "already running", "cannot start", "no such process", "unknown signal", "not stopped",
 ]
+HOOK = re.compile(r"running (\w+ )?hook")  # runc names the kind since 1.2
 RUNTIME_LINE = re.compile(r'^(time="|(runc|caisson)( [a-z]+ failed)?: |(WARN|ERRO)\[|Incorrect Usage|NAME:|USAGE:)')
 
 
@@ -64,6 +65,8 @@ def summarise(text):
         kinds.append("<warning>")
     if any("level=warn" not in line for line in own):
         kinds.append("<error>")
+    if HOOK.search(message):
+        kinds.append("<running hook>")
     return "\n".join(rest + kinds + [f"<{p}>" for p in PHRASES if p in message])
 
 
