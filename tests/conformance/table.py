@@ -41,7 +41,7 @@ PHRASES = [
     "not running", "already running", "cannot start", "no such process", "unknown signal", "not stopped",
 ]
 HOOK = re.compile(r"running (\w+ )?hook")  # runc names the kind since 1.2
-RUNTIME_LINE = re.compile(r'^(time="|(runc|caisson)( [a-z]+ failed)?: |(WARN|ERRO)\[|Incorrect Usage|NAME:|USAGE:)')
+RUNTIME_LINE = re.compile(r'^(time="|(runc|caisson)( [a-z]+ failed)?: |[A-Z]{4}\[|Incorrect Usage|NAME:|USAGE:)')
 
 
 class Result:
