@@ -39,6 +39,7 @@ struct parse {
 	struct json_doc *doc;
 	const char *text;
 	size_t len;
+	bool comments;			  /* are allowed */
 	struct json *open[OCI_DEPTH_MAX]; /* arrays and objects not yet closed */
 	unsigned int depth;
 	const char *key; /* of the next member */
@@ -188,9 +189,25 @@ static ssize_t scan_escape(struct parse *p, size_t pos)
 	return pos + 1 < p->len ? 2 : 1;
 }
 
+/* Length of the comment that begins at @pos, 0 if there is none: what yajl passes over */
+static size_t comment_length(const struct parse *p, size_t pos)
+{
+	const char *text = p->text + pos, *end = NULL;
+	size_t len = p->len - pos;
+
+	if (!p->comments || len < 2 || text[0] != '/' || (text[1] != '/' && text[1] != '*'))
+		return 0;
+	if (text[1] == '/')
+		end = memchr(text, '\n', len);
+	else
+		end = memmem(text + 2, len - 2, "*/", 2);
+	return end ? (size_t)(end - text) + (text[1] == '*' ? 2 : 0) : len;
+}
+
 static int scan(struct parse *p)
 {
 	bool in_string = false;
+	size_t comment_end = 0;
 
 	for (size_t pos = 0; pos < p->len;) {
 		ssize_t step = (ssize_t)json_utf8_step(p->text + pos, p->len - pos);
@@ -199,7 +216,9 @@ static int scan(struct parse *p)
 			return fail_at(p, pos, EINVAL, "not valid UTF-8");
 		if (p->text[pos] == '\0')
 			return fail_at(p, pos, EINVAL, "a NUL byte");
-		if (p->text[pos] == '"')
+		if (!in_string && pos >= comment_end)
+			comment_end = pos + comment_length(p, pos);
+		if (p->text[pos] == '"' && pos >= comment_end)
 			in_string = !in_string;
 		if (p->text[pos] == '\\' && in_string && pos + 1 < p->len &&
 		    (p->text[pos + 1] & 0x80) == 0) {
@@ -372,6 +391,7 @@ static int parse(struct parse *p)
 	p->yajl = yajl_alloc(&callbacks, NULL, p);
 	if (!p->yajl)
 		return err_sys(p->err, ENOMEM, "%s", p->doc->name);
+	(void)yajl_config(p->yajl, yajl_allow_comments, (int)p->comments);
 	status = yajl_parse(p->yajl, (const unsigned char *)p->text, p->len);
 	offset = yajl_get_bytes_consumed(p->yajl);
 	if (status == yajl_status_ok) {
@@ -386,18 +406,17 @@ static int parse(struct parse *p)
 	return p->r;
 }
 
-int json_parse(const char *name, const char *text, size_t len, size_t max, struct json_doc **out,
-	       struct err *err)
+static int parse_document(struct parse p, const char *name, size_t max, struct json_doc **out)
 {
 	CLEANUP(json_doc) struct json_doc *doc = calloc(1, sizeof(*doc));
-	struct parse p = {.doc = doc, .text = text, .len = len, .err = err};
 	int r;
 
 	if (!doc)
-		return err_sys(err, ENOMEM, "%s", name);
+		return err_sys(p.err, ENOMEM, "%s", name);
 	doc->name = name;
-	if (len > max)
-		return err_set(err, EFBIG, "%s: larger than %zu bytes", name, max);
+	p.doc = doc;
+	if (p.len > max)
+		return err_set(p.err, EFBIG, "%s: larger than %zu bytes", name, max);
 	r = scan(&p);
 	if (r < 0)
 		return r;
@@ -406,6 +425,20 @@ int json_parse(const char *name, const char *text, size_t len, size_t max, struc
 		return r;
 	*out = take_ptr(&doc);
 	return 0;
+}
+
+int json_parse(const char *name, const char *text, size_t len, size_t max, struct json_doc **out,
+	       struct err *err)
+{
+	return parse_document((struct parse){.text = text, .len = len, .err = err}, name, max, out);
+}
+
+int json_parse_commented(const char *name, const char *text, size_t len, size_t max,
+			 struct json_doc **out, struct err *err)
+{
+	return parse_document(
+		(struct parse){.text = text, .len = len, .comments = true, .err = err}, name, max,
+		out);
 }
 
 struct json_at json_root(const struct json_doc *doc)

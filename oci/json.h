@@ -49,6 +49,9 @@ struct json_doc;
  */
 int json_parse(const char *name, const char *text, size_t len, size_t max, struct json_doc **out,
 	       struct err *err);
+/** json_parse_commented() - The same for a file that people write: comments, as of C and C++, count as blanks */
+int json_parse_commented(const char *name, const char *text, size_t len, size_t max,
+			 struct json_doc **out, struct err *err);
 void json_doc_free(struct json_doc *doc);
 DEFINE_CLEANUP(json_doc)
 

@@ -71,6 +71,47 @@ static void test_refused(void **state)
 	}
 }
 
+static void test_comments(void **state)
+{
+	static const char *const good[] = {
+		"// a \"comment\n[1]",	  "[1] // at the end, \\u0000 \"",
+		"/* \"\\u0000 */[1]/**/", "[/*/ still one */1]",
+		"[1 /* * / ** */]",	  "[\"// in a string /*\"]",
+		"/* \xc3\xa9 */ [1]//\n", "//\n//\n[1]\n",
+	};
+	static const struct {
+		const char *text, *message;
+	} bad[] = {
+		{"/* [1]", "doc: line 1, column "},
+		{"[1] /", "doc: line 1, column "},
+		{"[1] # no", "doc: line 1, column 5: "},
+		{"/* \xff */[1]", "doc: line 1, column 4: not valid UTF-8"},
+		{"/* \" */[\"\\u0000\"]", "doc: line 1, column 10: a NUL character"},
+		{"// \"\n[\"\\ud800\"]", "doc: line 2, column 3: half of a surrogate pair"},
+		{"[1, // x\n 2,]", "doc: line 2, column "},
+		{"// nothing\n", "doc: line 2, column 1: premature EOF"},
+	};
+	struct json_doc *doc = NULL;
+	struct err err = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		if (json_parse_commented("doc", good[i], strlen(good[i]), 100, &doc, &err) < 0)
+			fail_msg("%s: %s", good[i], err.msg);
+		assert_int_equal(json_root(doc).node->n, 1);
+		json_doc_free(doc);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(json_parse_commented("doc", bad[i].text, strlen(bad[i].text), 100,
+						      &doc, &err),
+				 -EINVAL);
+		if (strncmp(err.msg, bad[i].message, strlen(bad[i].message)) != 0)
+			fail_msg("%s: %s", bad[i].text, err.msg);
+	}
+	/* Others have none */
+	assert_int_equal(parse("//\n[1]", 6, &doc, &err), -EINVAL);
+}
+
 static void fill(char *text, size_t depth, char open, char close)
 {
 	memset(text, open, depth);
@@ -310,12 +351,12 @@ static void test_write_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_counts),	     cmocka_unit_test(test_size),
-		cmocka_unit_test(test_long_number),  cmocka_unit_test(test_member),
-		cmocka_unit_test(test_each_object),  cmocka_unit_test(test_utf8),
-		cmocka_unit_test(test_write),	     cmocka_unit_test(test_write_indented),
-		cmocka_unit_test(test_write_errors),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_comments),       cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_size),	       cmocka_unit_test(test_long_number),
+		cmocka_unit_test(test_member),	       cmocka_unit_test(test_each_object),
+		cmocka_unit_test(test_utf8),	       cmocka_unit_test(test_write),
+		cmocka_unit_test(test_write_indented), cmocka_unit_test(test_write_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
