@@ -15,7 +15,7 @@
 # Variables: SAN=address|thread   a sanitised variant        CC=clang-14      another compiler
 #            WERROR=1             warnings are errors         V=1              show the commands
 #            KERNEL=FILE          a ready guest kernel        KVM=direct|lab   where tests run guests
-#            DESTDIR, PREFIX      for install                 FUZZ_SECONDS     per fuzz target
+#            DESTDIR, PREFIX, SYSCONFDIR  for install         FUZZ_SECONDS     per fuzz target
 #            CASES="NAME…"        check-table's cases (all)
 #            T=PATTERN            which unit tests to run     STRICT=1         a skipped test is a failure
 
@@ -26,6 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
 export KERNEL KVM STRICT
 
@@ -42,7 +43,8 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wundef \
 	-Wwrite-strings $(if $(WERROR),-Werror)
-CPPFLAGS := -D_GNU_SOURCE= -I. -Ibuild/gen -DCAISSON_VERSION='"$(VERSION)"' -DCAISSON_LIBDIR='"$(PREFIX)/lib/caisson"'
+CPPFLAGS := -D_GNU_SOURCE= -I. -Ibuild/gen -DCAISSON_VERSION='"$(VERSION)"' -DCAISSON_LIBDIR='"$(PREFIX)/lib/caisson"' \
+	-DCAISSON_SYSCONFDIR='"$(SYSCONFDIR)"' -DCAISSON_DATADIR='"$(PREFIX)/share"'
 CFLAGS_COMMON := -std=gnu17 -g -pthread
 
 static_library = $(filter /%,$(shell $(CC) -print-file-name=$(1) 2> /dev/null))
@@ -114,7 +116,7 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson $(B)/caisson-systemd) \
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
 .PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse check-table lint \
-	format fuzz fault bench cover install clean help FORCE
+	format fuzz fault bench cover install install-config clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
 
@@ -179,11 +181,20 @@ cover:				## line coverage of the unit tests
 	+$(Q)$(MAKE) --no-print-directory check-unit SAN=cover
 	$(Q)tests/cover.sh build/cover
 
-install: all			## copy to DESTDIR and PREFIX (/usr/local)
+install: all			## copy to DESTDIR and PREFIX (/usr/local); SYSCONFDIR (/etc) keeps an edited caisson.json
 	install -D -m 755 $(B)/caisson "$(DESTDIR)$(PREFIX)/bin/caisson"
 	install -D -m 755 $(B)/caisson-systemd "$(DESTDIR)$(PREFIX)/lib/caisson/caisson-systemd"
 	install -D -m 644 build/kernel/vmlinux "$(DESTDIR)$(PREFIX)/lib/caisson/vmlinux"
 	install -D -m 644 build/guest/initramfs "$(DESTDIR)$(PREFIX)/lib/caisson/initramfs"
+	$(MAKE) --no-print-directory install-config
+
+install-config:
+	install -D -m 644 config/caisson.json "$(DESTDIR)$(PREFIX)/share/caisson/caisson.json"
+	$(Q)if [ -e "$(DESTDIR)$(SYSCONFDIR)/caisson/caisson.json" ]; then \
+		echo "$(DESTDIR)$(SYSCONFDIR)/caisson/caisson.json is kept as it is"; \
+	else \
+		install -D -m 644 config/caisson.json "$(DESTDIR)$(SYSCONFDIR)/caisson/caisson.json"; \
+	fi
 
 clean:				## remove build/ (the kernel's cache stays)
 	rm -rf build

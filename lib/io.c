@@ -100,15 +100,21 @@ static int read_all(int fd, struct buf *b)
 	}
 }
 
-ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct err *err)
+int io_open_regular(const char *path)
 {
-	cleanup_close int fd = open_readable(dirfd, path);
-	struct buf b = {.max = max};
-	int r;
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
 
-	if (fd < 0)
-		return err_sys(err, -fd, "cannot open '%s'", path);
-	r = read_all(fd, &b);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EINVAL;
+}
+
+ssize_t io_read_open(int fd, const char *path, size_t max, char **out, struct err *err)
+{
+	struct buf b = {.max = max};
+	int r = read_all(fd, &b);
+
 	if (r == 0) {
 		b.max = SIZE_MAX; /* the NUL is ours, not part of the file */
 		r = buf_append(&b, "", 1);
@@ -121,6 +127,15 @@ ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct
 	}
 	*out = (char *)b.data;
 	return (ssize_t)(b.len - 1);
+}
+
+ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct err *err)
+{
+	cleanup_close int fd = open_readable(dirfd, path);
+
+	if (fd < 0)
+		return err_sys(err, -fd, "cannot open '%s'", path);
+	return io_read_open(fd, path, max, out, err);
 }
 
 /* Writes and syncs a new file at @path; on failure nothing is left */

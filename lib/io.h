@@ -30,6 +30,11 @@ int io_write_full(int fd, const void *buf, size_t len);
  */
 ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct err *err);
 
+/** io_open_regular() - Open a regular file for reading, without ever blocking; Return: its descriptor, -EINVAL for anything else, -errno */
+int io_open_regular(const char *path);
+/** io_read_open() - io_read_file() of an open descriptor, borrowed; errors call it @path */
+ssize_t io_read_open(int fd, const char *path, size_t max, char **out, struct err *err);
+
 /**
  * io_write_file() - Replace a file atomically: temporary file beside it, fsync, rename
  * @mode:	Permissions of the new file

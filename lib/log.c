@@ -292,6 +292,11 @@ enum log_level log_get_level(void)
 	return state.level;
 }
 
+void log_set_level(enum log_level level)
+{
+	state.level = level;
+}
+
 enum log_format log_get_format(void)
 {
 	return state.format;

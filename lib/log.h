@@ -32,6 +32,7 @@ int log_fd(void);
 /** log_set_context() - Text put before each message, e.g. the container's id; copied, at most 128 bytes, NULL clears it */
 void log_set_context(const char *context);
 enum log_level log_get_level(void);
+void log_set_level(enum log_level level);
 enum log_format log_get_format(void);
 
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

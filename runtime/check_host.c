@@ -21,6 +21,7 @@
 #include "lib/io.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
+#include "runtime/settings.h"
 
 #define MEMORY_WANTED_KIB (640ull << 10) /* the default guest and its processes */
 #define MEMORY_LEAST_KIB (192ull << 10)	 /* the smallest useful one */
@@ -117,14 +118,41 @@ bool check_is_kernel(const unsigned char *head, size_t len)
 	       memcmp(head + 0x202, "HdrS", 4) == 0;
 }
 
+/* A mistake in the file is the first check's to report, the others go on with what is built in */
+static void settings_or_defaults(const struct globals *globals, struct settings *out)
+{
+	if (settings_load(globals, out, NULL) < 0)
+		settings_defaults(out);
+}
+
+static void check_configuration(const struct globals *globals, struct kvm_probe_result *out)
+{
+	struct settings settings = {0};
+	struct err err = {0};
+
+	if (settings_load(globals, &settings, &err) < 0)
+		set(out, KVM_PROBE_FAIL, err.msg,
+		    "Correct the file, see caisson.json(5): until then no container starts");
+	else if (!settings.file)
+		set(out, KVM_PROBE_OK,
+		    "what is built in; there is no " CAISSON_SYSCONFDIR "/caisson/caisson.json",
+		    "");
+	else
+		set(out, KVM_PROBE_OK, settings.file, "");
+	settings_release(&settings);
+}
+
 static void check_guest_kernel(const struct globals *globals, struct kvm_probe_result *out)
 {
+	struct settings settings;
 	struct err err = {0};
-	cleanup_close int fd = guest_file_open("guest kernel", NULL, "vmlinux", &err);
+	cleanup_close int fd = -1;
 	unsigned char head[HEAD_BYTES];
 	ssize_t n;
 
-	(void)globals;
+	settings_or_defaults(globals, &settings);
+	fd = guest_file_open("guest kernel", settings.kernel, "vmlinux", &err);
+	settings_release(&settings);
 	if (fd < 0) {
 		set(out, KVM_PROBE_FAIL, err.msg,
 		    "Build it with 'make kernel', or install Caisson again");
@@ -140,11 +168,14 @@ static void check_guest_kernel(const struct globals *globals, struct kvm_probe_r
 
 static void check_initramfs(const struct globals *globals, struct kvm_probe_result *out)
 {
+	struct settings settings;
 	struct err err = {0};
-	cleanup_close int fd = guest_file_open("guest initramfs", NULL, "initramfs", &err);
+	cleanup_close int fd = -1;
 	struct stat st;
 
-	(void)globals;
+	settings_or_defaults(globals, &settings);
+	fd = guest_file_open("guest initramfs", settings.initramfs, "initramfs", &err);
+	settings_release(&settings);
 	if (fd < 0)
 		set(out, KVM_PROBE_FAIL, err.msg, "Build it with 'make', or install Caisson again");
 	else if (fstat(fd, &st) < 0 || st.st_size == 0)
@@ -268,6 +299,7 @@ static const struct {
 	{"host-kernel", check_kernel_version},
 	{"memory", check_memory},
 	{"cgroups", check_cgroup},
+	{"configuration", check_configuration},
 	{"guest-kernel", check_guest_kernel},
 	{"guest-initramfs", check_initramfs},
 	{"open-files", check_files},

@@ -43,7 +43,7 @@ struct cli_option {
 struct globals {
 	const char *root; /* absolute path of the directory of states */
 	bool root_given;
-	const char *log, *log_format, *rootless, *criu;
+	const char *log, *log_format, *rootless, *criu, *config;
 	bool debug, systemd_cgroup, help, version;
 };
 

@@ -30,6 +30,9 @@ const struct cli_command *const cli_commands[] = {
 	}
 
 const struct cli_option cli_global_options[] = {
+	G("config", 0, CLI_STRING, config,
+	  "configuration file, caisson.json(5) (default: $CAISSON_CONFIG, or \"" CAISSON_SYSCONFDIR
+	  "/caisson/caisson.json\")"),
 	G("debug", 0, CLI_BOOL, debug, "enable debug logging"),
 	G("log", 0, CLI_STRING, log,
 	  "set the log file to write logs to (default is '/dev/stderr')"),

@@ -200,7 +200,27 @@ static int compile_seccomp(struct launch *l, struct err *err)
 	return r;
 }
 
+static int load_settings(struct launch *l, struct err *err)
+{
+	int r = settings_load(l->globals, &l->settings, err);
+
+	if (r == 0)
+		r = settings_override(&l->settings, &l->config->annotations, err);
+	if (r == 0 && l->settings.debug)
+		log_set_level(LOG_DEBUG);
+	if (r == 0)
+		log_debug("Configuration: %s",
+			  l->settings.file ? l->settings.file : "what is built in");
+	return r;
+}
+
 /* ---- the guest's parts ---- */
+
+/* The container's own word (vm.kernel), else the operator's */
+static const char *first_of(const char *a, const char *b)
+{
+	return a && a[0] ? a : b;
+}
 
 /* Where this program lies */
 static int program_dir(char *out, size_t size, struct err *err)
@@ -217,34 +237,24 @@ static int program_dir(char *out, size_t size, struct err *err)
 	return 0;
 }
 
-static int open_regular(const char *path)
-{
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EINVAL;
-}
-
 int guest_file_open(const char *what, const char *given, const char *name, struct err *err)
 {
 	char dir[PATH_MAX / 2], beside[PATH_MAX], installed[PATH_MAX];
 	int fd, r;
 
 	if (given) {
-		fd = open_regular(given);
+		fd = io_open_regular(given);
 		return fd < 0 ? err_sys(err, -fd, "%s '%s'", what, given) : fd;
 	}
 	r = program_dir(dir, sizeof(dir), err);
 	if (r < 0)
 		return r;
 	(void)snprintf(beside, sizeof(beside), "%s/guest/%s", dir, name);
-	fd = open_regular(beside);
+	fd = io_open_regular(beside);
 	if (fd >= 0)
 		return fd;
 	(void)snprintf(installed, sizeof(installed), "%s/%s", CAISSON_LIBDIR, name);
-	fd = open_regular(installed);
+	fd = io_open_regular(installed);
 	if (fd >= 0)
 		return fd;
 	return err_sys(err, -fd, "%s: neither '%s' nor '%s' can be read", what, beside, installed);
@@ -255,11 +265,14 @@ static int open_guest(struct launch *l, struct err *err)
 	l->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (l->exe_fd < 0)
 		return err_sys(err, errno, "/proc/self/exe");
-	l->kernel_fd = guest_file_open("guest kernel", l->config->vm.kernel_path, "vmlinux", err);
+	l->kernel_fd = guest_file_open("guest kernel",
+				       first_of(l->config->vm.kernel_path, l->settings.kernel),
+				       "vmlinux", err);
 	if (l->kernel_fd < 0)
 		return l->kernel_fd;
-	l->initramfs_fd = guest_file_open("guest initramfs", l->config->vm.initrd_path, "initramfs",
-					  err);
+	l->initramfs_fd = guest_file_open(
+		"guest initramfs", first_of(l->config->vm.initrd_path, l->settings.initramfs),
+		"initramfs", err);
 	return l->initramfs_fd < 0 ? l->initramfs_fd : 0;
 }
 
@@ -288,7 +301,7 @@ static int open_kvm(struct launch *l, struct err *err)
 static int size(struct launch *l, struct err *err)
 {
 	struct limits limits = {0};
-	int r = size_guest(l->config, &l->machine, err);
+	int r = size_guest(l->config, &l->settings, &l->machine, err);
 
 	if (r < 0)
 		return r;
@@ -406,10 +419,13 @@ static int start_monitor(struct launch *l, struct err *err)
 		.initramfs_fd = l->initramfs_fd,
 		.memory_bytes = l->machine.memory_bytes,
 		.nvcpus = l->machine.nvcpus,
+		.kernel_parameters = l->settings.kernel_parameters,
+		.boot_timeout_s = (uint32_t)l->settings.boot_timeout_s,
+		.heartbeat_s = (uint32_t)l->settings.heartbeat_s,
 		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
 		.console_socket_fd = l->console_fd,
 		.systemd_cgroup = l->globals->systemd_cgroup,
-		.debug = l->globals->debug,
+		.debug = l->globals->debug || l->settings.debug,
 		.bundle = l->bundle,
 		.rootfs = l->rootfs,
 		.on_namespaces = on_namespaces,
@@ -553,6 +569,7 @@ static const struct step {
 } steps[] = {
 	{"bundle", open_bundle, NULL},
 	{"configuration", load_config, forget_config},
+	{"settings", load_settings, NULL},
 	{"seccomp", compile_seccomp, NULL},
 	{"state", make_state, remove_state},
 	{"guest", open_guest, NULL},
@@ -587,6 +604,7 @@ void launch_release(struct launch *l)
 	free(l->rootfs);
 	free(l->config_text);
 	oci_config_free(l->config);
+	settings_release(&l->settings);
 	sysfilter_release(&l->seccomp);
 	container_release(&l->container);
 	close_fd(&l->bundle_fd);
@@ -620,6 +638,25 @@ static int run_steps(struct launch *l, struct err *err)
 	return 0;
 }
 
+/* A guest that is smaller than its container's limits, because of the operator's maxima */
+static void warn_size(const struct launch *l)
+{
+	const struct oci_resources *resources = &l->config->linux_.resources;
+	int64_t limit = resources->memory.limit.value;
+	uint64_t host_bytes = 0;
+
+	if (l->config->vm.memory_bytes == 0 && limit > 0 &&
+	    size_host_memory(&host_bytes, NULL) == 0 &&
+	    l->machine.memory_bytes < size_memory_for((uint64_t)limit, host_bytes, UINT64_MAX))
+		log_warn("The guest has %llu MiB, less than its memory limit: max-memory-bytes",
+			 (unsigned long long)(l->machine.memory_bytes >> 20));
+	if (l->config->vm.vcpus == 0 && l->machine.nvcpus == l->settings.max_vcpus &&
+	    l->machine.nvcpus < size_vcpus_for(resources->cpu.quota.value,
+					       resources->cpu.period.value, size_host_cpus()))
+		log_warn("The guest has %u vCPUs, less than its CPU quota: max-vcpus",
+			 l->machine.nvcpus);
+}
+
 /* Only now: a failure's one line is what engines want of the log */
 static void warn_of_mount(const struct oci_mount *mount)
 {
@@ -635,6 +672,8 @@ static void warn_of_mount(const struct oci_mount *mount)
 static void warn(const struct launch *l)
 {
 	const char *text;
+
+	warn_size(l);
 
 	if (l->config->process.unknown_caps)
 		log_warn("ignoring unknown or unavailable capabilities, such as '%.64s'",

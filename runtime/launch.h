@@ -11,6 +11,7 @@
 #include "oci/limits.h"
 #include "runtime/cli.h"
 #include "runtime/container.h"
+#include "runtime/settings.h"
 #include "runtime/terminal.h"
 #include "shim/control.h"
 
@@ -50,6 +51,7 @@ struct launch {
 	char *config_text;     /* owned */
 	size_t config_len;
 	struct oci_config *config;	  /* owned */
+	struct settings settings;	  /* the operator's, with this container's annotations */
 	struct sysfilter_program seccomp; /* owned; empty without */
 	struct container container;
 	int bundle_fd, exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* owned */

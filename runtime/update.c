@@ -19,6 +19,7 @@
 #include "oci/limits.h"
 #include "runtime/commands.h"
 #include "runtime/container.h"
+#include "runtime/settings.h"
 #include "runtime/size.h"
 #include "runtime/update_options.h"
 #include "shim/control.h"
@@ -56,7 +57,7 @@ static uint64_t period_of(int cgroup_fd)
 /* ---- checks ---- */
 
 static int check_memory(const struct oci_resources *resources, const struct oci_state *state,
-			struct err *err)
+			const struct settings *settings, struct err *err)
 {
 	int64_t limit = resources->memory.limit.value;
 	uint64_t host_bytes = 0, needed;
@@ -64,7 +65,7 @@ static int check_memory(const struct oci_resources *resources, const struct oci_
 
 	if (r < 0 || limit <= 0 || limit == state->memory_limit || !state->guest_memory_bytes)
 		return r;
-	needed = size_memory_for((uint64_t)limit, host_bytes);
+	needed = size_memory_for((uint64_t)limit, host_bytes, settings->max_memory_bytes);
 	if (needed <= state->guest_memory_bytes)
 		return 0;
 	return err_set(err, EINVAL,
@@ -76,11 +77,13 @@ static int check_memory(const struct oci_resources *resources, const struct oci_
 }
 
 static int check_cpu(const struct oci_resources *resources, const struct oci_state *state,
-		     int cgroup_fd, struct err *err)
+		     const struct settings *settings, int cgroup_fd, struct err *err)
 {
 	uint64_t period = resources->cpu.period.value;
+	uint32_t cpus = size_host_cpus(), max = (uint32_t)settings->max_vcpus;
 	uint32_t needed = size_vcpus_for(resources->cpu.quota.value,
-					 period ? period : period_of(cgroup_fd), size_host_cpus());
+					 period ? period : period_of(cgroup_fd),
+					 cpus < max ? cpus : max);
 
 	if (!state->guest_vcpus || needed <= state->guest_vcpus)
 		return 0;
@@ -144,7 +147,7 @@ static int store(struct container *container, const struct oci_resources *resour
 }
 
 static int update_container(struct container *container, struct oci_resources *resources,
-			    struct err *err)
+			    const struct settings *settings, struct err *err)
 {
 	cleanup_close int cgroup_fd = -1;
 	const char *text;
@@ -156,9 +159,9 @@ static int update_container(struct container *container, struct oci_resources *r
 		return r;
 	cgroup_fd = monitor_cgroup_open(container->dir_fd, NULL);
 	merge_memory(resources, container->state);
-	r = check_memory(resources, container->state, err);
+	r = check_memory(resources, container->state, settings, err);
 	if (r == 0)
-		r = check_cpu(resources, container->state, cgroup_fd, err);
+		r = check_cpu(resources, container->state, settings, cgroup_fd, err);
 	if (r == 0)
 		r = update_both(container, resources, cgroup_fd, err);
 	if (r < 0)
@@ -172,6 +175,7 @@ static int run_update(const struct globals *globals, const void *opaque,
 		      const struct cli_args *args, struct err *err)
 {
 	CLEANUP(oci_resources) struct oci_resources *resources = NULL;
+	struct settings settings = {0};
 	struct container container;
 	int r = container_load(globals, args->items[0], &container, err);
 
@@ -179,7 +183,10 @@ static int run_update(const struct globals *globals, const void *opaque,
 		return r;
 	r = update_read(opaque, &resources, err);
 	if (r == 0)
-		r = update_container(&container, resources, err);
+		r = settings_load(globals, &settings, err);
+	if (r == 0)
+		r = update_container(&container, resources, &settings, err);
+	settings_release(&settings);
 	container_release(&container);
 	return r;
 }

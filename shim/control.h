@@ -30,6 +30,10 @@
 
 /* ---- starting a monitor ---- */
 
+#define MONITOR_BOOT_TIMEOUT_S 60 /* what there is no other wish for */
+#define MONITOR_HEARTBEAT_S 10
+#define MONITOR_SECONDS_MAX 3600 /* of both */
+
 struct sock_filter;
 
 struct monitor_args {
@@ -45,7 +49,10 @@ struct monitor_args {
 	int exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* borrowed */
 	uint64_t memory_bytes;
 	uint32_t nvcpus;
-	int stdio[3];	       /* the container's, without a terminal; borrowed */
+	const char *kernel_parameters; /* before those of config.json; NULL: none */
+	uint32_t boot_timeout_s;       /* until the agent listens; 1 to MONITOR_SECONDS_MAX */
+	uint32_t heartbeat_s; /* between two pings; three without an answer: the guest hangs */
+	int stdio[3];	      /* the container's, without a terminal; borrowed */
 	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */
 	bool systemd_cgroup;	     /* the cgroup is a scope of systemd's */
 	bool debug;		     /* the guest kernel's log goes to the log at debug level */

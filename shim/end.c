@@ -266,8 +266,7 @@ int heartbeat_start(struct shim *s, struct err *err)
 {
 	int r;
 
-	s->ping_interval_s = shim_annotation_seconds(
-		s, SHIM_PING_INTERVAL_KEY, SHIM_PING_INTERVAL_S, SHIM_PING_INTERVAL_MAX_S);
+	s->ping_interval_s = s->args->heartbeat_s;
 	s->ping_timer.on_expire = on_ping_timer;
 	r = loop_timer_arm(s->loop, &s->ping_timer, s->ping_interval_s * 1000ull);
 	return r < 0 ? err_sys(err, -r, "the heartbeat") : 0;

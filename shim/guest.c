@@ -171,22 +171,23 @@ static void on_vmm(struct loop_source *source, uint32_t events)
 
 /* ---- start and stop ---- */
 
-static int join_parameters(const struct oci_strings *parameters, char *out, size_t size,
-			   struct err *err)
+/* The last word is the bundle's: where a parameter is given twice, the kernel takes the last */
+static int join_parameters(const struct monitor_args *args, char *out, size_t size, struct err *err)
 {
+	const struct oci_strings *parameters = &args->config->vm.kernel_parameters;
+	const char *first = args->kernel_parameters ? args->kernel_parameters : "";
 	size_t len = 0;
+	int n = snprintf(out, size, "%s", first);
 
-	out[0] = 0;
-	for (size_t i = 0; i < parameters->n; i++) {
-		int n = snprintf(out + len, size - len, "%s%s", i ? " " : "", parameters->items[i]);
-
-		if (n < 0 || (size_t)n >= size - len)
-			return err_set(
-				err, EINVAL,
-				"config.json: vm.kernel.parameters: longer than %zu bytes together",
-				size - 1);
+	for (size_t i = 0; i < parameters->n && n >= 0 && (size_t)n < size - len; i++) {
 		len += (size_t)n;
+		n = snprintf(out + len, size - len, "%s%s", len ? " " : "", parameters->items[i]);
 	}
+	if (n < 0 || (size_t)n >= size - len)
+		return err_set(err, EINVAL,
+			       "the guest kernel's parameters, with vm.kernel.parameters of "
+			       "config.json, are longer than %zu bytes",
+			       size - 1);
 	return 0;
 }
 
@@ -213,7 +214,7 @@ static int start_vmm(struct shim *s, int console_fd, struct err *err)
 	};
 	int r;
 
-	r = join_parameters(&args->config->vm.kernel_parameters, cmdline, sizeof(cmdline), err);
+	r = join_parameters(args, cmdline, sizeof(cmdline), err);
 	if (r < 0)
 		return r;
 	r = vmm_start(&config, &s->vmm, err);
@@ -230,7 +231,6 @@ static int start_vmm(struct shim *s, int console_fd, struct err *err)
 int guest_start(struct shim *s, struct err *err)
 {
 	cleanup_close int console_fd = -1;
-	unsigned int timeout_s;
 	int r;
 
 	r = guest_log_open(s, &console_fd, err);
@@ -244,9 +244,8 @@ int guest_start(struct shim *s, struct err *err)
 	r = loop_add(s->loop, &s->vmm_source, EPOLLIN, err);
 	if (r < 0)
 		return r;
-	timeout_s = shim_annotation_seconds(s, SHIM_BOOT_TIMEOUT_KEY, SHIM_BOOT_TIMEOUT_S,
-					    SHIM_BOOT_TIMEOUT_MAX_S);
-	return shim_wait(s, &s->vmm_ready, timeout_s * 1000ull, "starting the guest", err);
+	return shim_wait(s, &s->vmm_ready, s->args->boot_timeout_s * 1000ull, "starting the guest",
+			 err);
 }
 
 void guest_stop(struct shim *s)

@@ -209,23 +209,6 @@ int shim_wait(struct shim *s, const bool *flag, uint64_t timeout_ms, const char 
 	return 0;
 }
 
-unsigned int shim_annotation_seconds(const struct shim *s, const char *key, unsigned int fallback,
-				     unsigned int max)
-{
-	const char *text = oci_annotation(s->args->config, key);
-	unsigned long seconds;
-	char *end;
-
-	if (!text)
-		return fallback;
-	seconds = strtoul(text, &end, 10);
-	if (*end || !seconds || seconds > max) {
-		log_info("The annotation %s is not a number from 1 to %u, ignoring", key, max);
-		return fallback;
-	}
-	return (unsigned int)seconds;
-}
-
 /* ---- steps ---- */
 
 static int session_open(struct shim *s, struct err *err)

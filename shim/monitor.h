@@ -27,21 +27,14 @@
 #include "shim/exports.h"
 #include "shim/protocol.h"
 
-#define SHIM_BOOT_TIMEOUT_S \
-	60 /* until the agent listens; annotation SHIM_BOOT_TIMEOUT_KEY overrides */
-#define SHIM_BOOT_TIMEOUT_MAX_S 3600
-#define SHIM_BOOT_TIMEOUT_KEY "org.caisson.boot-timeout-seconds"
 #define SHIM_CREATE_TIMEOUT_MS 120000 /* Hello and Create together */
 #define SHIM_DRAIN_TIMEOUT_MS 10000   /* without a byte of output after the container's end */
 #define SHIM_SHUTDOWN_TIMEOUT_MS \
 	600000 /* from Shutdown to the guest's end, while it gives signs of life */
 #define SHIM_STOP_TIMEOUT_MS 5000 /* from STOP to killing the vmm */
-#define SHIM_PING_INTERVAL_S 10	  /* annotation SHIM_PING_INTERVAL_KEY overrides */
-#define SHIM_PING_INTERVAL_MAX_S 3600
-#define SHIM_PING_INTERVAL_KEY "org.caisson.heartbeat-seconds"
-#define SHIM_PING_MISSED_MAX 3	 /* unanswered intervals: the guest hangs */
-#define SHIM_CLIENTS_MAX 192	 /* connections to the control socket; below TTRPC_CALLS_MAX */
-#define SHIM_CLIENT_IDLE_MS 5000 /* for a client's first request */
+#define SHIM_PING_MISSED_MAX 3	  /* unanswered intervals: the guest hangs */
+#define SHIM_CLIENTS_MAX 192	  /* connections to the control socket; below TTRPC_CALLS_MAX */
+#define SHIM_CLIENT_IDLE_MS 5000  /* for a client's first request */
 #define SHIM_LISTEN_AGAIN_MS 1000
 #define SHIM_EXIT_GUEST_DIED 255 /* the guest died, not the container's process */
 #define SHIM_EXIT_KILLED 137
@@ -144,10 +137,6 @@ int shim_main(const struct shim_plan *plan);
 /** shim_wait() - Turn the loop until *@flag; Return: 0, -ETIMEDOUT, -ECANCELED (abandoned) or -EIO (the guest ended) with @err */
 int shim_wait(struct shim *shim, const bool *flag, uint64_t timeout_ms, const char *what,
 	      struct err *err);
-
-/** shim_annotation_seconds() - A number of seconds from the configuration's annotations, @fallback without a valid one */
-unsigned int shim_annotation_seconds(const struct shim *shim, const char *key,
-				     unsigned int fallback, unsigned int max);
 
 /* ---- isolate.c ---- */
 /** isolate_network() - Join or make the container's network namespace */

@@ -2,6 +2,8 @@
 # Shared by the suites of the command line: no guest is started, everything lies below $BATS_TEST_TMPDIR.
 
 CAISSON=$(realpath "${CAISSON:-$BATS_TEST_DIRNAME/../../build/release/caisson}")
+# Not what happens to be installed on this host
+export CAISSON_CONFIG=$BATS_TEST_DIRNAME/../../config/caisson.json
 RUNC=$(command -v runc || true)
 
 common_setup() {

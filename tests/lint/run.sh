@@ -28,7 +28,7 @@ check_warnings() {
 	local f bad=0
 	make --no-print-directory -s build/gen/lib/ttrpc.pb-c.h build/gen/guest/agent.pb-c.h || return 1
 	while read -r f; do
-		gcc -std=gnu17 -D_GNU_SOURCE= -I. -Ibuild/gen -DCAISSON_VERSION='""' -DCAISSON_LIBDIR='""' -Wall -Wextra -Wshadow \
+		gcc -std=gnu17 -D_GNU_SOURCE= -I. -Ibuild/gen -DCAISSON_VERSION='""' -DCAISSON_LIBDIR='""' -DCAISSON_SYSCONFDIR='""' -DCAISSON_DATADIR='""' -Wall -Wextra -Wshadow \
 			-Wvla -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wundef -Wwrite-strings -Werror -fsyntax-only "$f" || bad=1
 	done < <(files '*.c' | grep -v '^tests/')
 	return $bad

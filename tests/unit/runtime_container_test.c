@@ -24,6 +24,7 @@
 #include "lib/io.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
+#include "runtime/settings.h"
 #include "runtime/size.h"
 
 #define MIB (1ull << 20)
@@ -280,11 +281,13 @@ static void test_no_descriptors(void **state)
 static uint64_t memory_of(int64_t limit, uint64_t given, uint64_t host)
 {
 	struct oci_config config = {0};
+	struct settings settings;
 	uint64_t bytes = 0;
 
+	settings_defaults(&settings);
 	config.linux_.resources.memory.limit.value = limit;
 	config.vm.memory_bytes = given;
-	return size_memory(&config, host, &bytes, NULL) < 0 ? 0 : bytes;
+	return size_memory(&config, &settings, host, &bytes, NULL) < 0 ? 0 : bytes;
 }
 
 static void test_memory(void **state)

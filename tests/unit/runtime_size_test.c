@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "lib/cleanup.h"
+#include "runtime/settings.h"
 #include "runtime/size.h"
 #include "runtime/update_options.h"
 
@@ -20,9 +21,11 @@
 static uint32_t vcpus(const char *resources, const char *rest, uint32_t host)
 {
 	CLEANUP(oci_config) struct oci_config *config = NULL;
+	struct settings settings;
 	char text[1024];
 	struct err err = {0};
 	uint32_t n = 0;
+	int r;
 
 	(void)snprintf(text, sizeof(text),
 		       "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{"
@@ -30,7 +33,12 @@ static uint32_t vcpus(const char *resources, const char *rest, uint32_t host)
 		       resources, rest);
 	if (oci_config_parse(text, strlen(text), &config, &err) < 0)
 		fail_msg("%s", err.msg);
-	return size_vcpus(config, host, &n, &err) < 0 ? 0 : n;
+	settings_defaults(&settings);
+	r = settings_override(&settings, &config->annotations, &err);
+	if (r == 0)
+		r = size_vcpus(config, &settings, host, &n, &err);
+	settings_release(&settings);
+	return r < 0 ? 0 : n;
 }
 
 static void test_vcpus(void **state)
@@ -69,28 +77,83 @@ static void test_vcpus(void **state)
 
 static uint64_t memory(const char *annotation)
 {
-	struct oci_pair pair = {(char *)SIZE_DEFAULT_MEMORY_KEY, (char *)annotation};
+	struct oci_pair pair = {(char *)"org.caisson.default-memory-bytes", (char *)annotation};
 	struct oci_config config = {.annotations = {.items = &pair, .n = 1}};
+	struct settings settings;
 	uint64_t bytes = 0;
 
-	return size_memory(&config, 4096 * MIB, &bytes, NULL) < 0 ? 0 : bytes;
+	settings_defaults(&settings);
+	if (settings_override(&settings, &config.annotations, NULL) < 0)
+		return 0;
+	return size_memory(&config, &settings, 4096 * MIB, &bytes, NULL) < 0 ? 0 : bytes;
+}
+
+/* The guest's memory on a host of 4 GiB; 0: refused with a message that has @word */
+static uint64_t memory_of(const struct settings *settings, uint64_t wanted, int64_t limit,
+			  const char *word)
+{
+	struct oci_config config = {.vm.memory_bytes = wanted};
+	struct err err = {0};
+	uint64_t bytes = 0;
+
+	config.linux_.resources.memory.limit.value = limit;
+	if (size_memory(&config, settings, 4096 * MIB, &bytes, &err) == 0)
+		return bytes;
+	if (!strstr(err.msg, word))
+		fail_msg("%s", err.msg);
+	return 0;
+}
+
+static void test_maxima(void **state)
+{
+	struct settings settings;
+	struct oci_config config = {0};
+	uint32_t n = 0;
+
+	(void)state;
+	settings_defaults(&settings);
+	assert_int_equal(memory_of(&settings, 0, 0, ""), 512 * MIB);
+	assert_int_equal(memory_of(&settings, 4096 * MIB, 0, ""), 4096 * MIB);
+	assert_int_equal(memory_of(&settings, 4096 * MIB + 1, 0, "host's"), 0);
+	assert_int_equal(memory_of(&settings, 1, 0, "not between"), 0);
+	settings.default_memory_bytes = 1024 * MIB;
+	settings.max_memory_bytes = 1025 * MIB;
+	assert_int_equal(memory_of(&settings, 0, 0, ""), 1024 * MIB);
+	assert_int_equal(memory_of(&settings, 0, 2048ll * MIB, ""), 1024 * MIB);
+	assert_int_equal(memory_of(&settings, 0, 256 * MIB, ""), (256 + 4 + 64) * MIB);
+	assert_int_equal(memory_of(&settings, 2048 * MIB, 0, "maximum"), 0);
+	assert_int_equal(memory_of(&settings, 1000 * MIB, 0, ""), 1000 * MIB);
+	settings.default_memory_bytes = settings.max_memory_bytes = 4098 * MIB;
+	assert_int_equal(memory_of(&settings, 0, 0, "default-memory-bytes"), 0);
+	settings.max_vcpus = 2;
+	config.linux_.resources.cpu.quota.value = 400000;
+	assert_int_equal(size_vcpus(&config, &settings, 8, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	config.vm.vcpus = 3;
+	assert_int_equal(size_vcpus(&config, &settings, 8, &n, NULL), -EINVAL);
+	config.vm.vcpus = 2;
+	assert_int_equal(size_vcpus(&config, &settings, 1, &n, NULL), 0);
+	assert_int_equal(n, 2);
 }
 
 static void test_memory(void **state)
 {
 	struct limits_machine size = {0};
 	struct oci_config config = {0};
+	struct settings settings;
 
 	(void)state;
+	settings_defaults(&settings);
 	assert_int_equal(memory("268435457"), 258 * MIB);
 	assert_int_equal(memory("67108863"), 0);
 	assert_int_equal(memory("5368709120"), 0);
 	assert_int_equal(memory("256m"), 0);
 	assert_int_equal(memory(""), 0);
 	/* 64 bytes for each page, and the kernel's own */
-	assert_int_equal(size_memory_for(1024 * MIB, 8192 * MIB), (1024 + 16 + 64) * MIB);
-	assert_int_equal(size_memory_for(1, 8192 * MIB), 128 * MIB);
-	assert_int_equal(size_guest(&config, &size, NULL), 0);
+	assert_int_equal(size_memory_for(1024 * MIB, 8192 * MIB, UINT64_MAX),
+			 (1024 + 16 + 64) * MIB);
+	assert_int_equal(size_memory_for(1, 8192 * MIB, UINT64_MAX), 128 * MIB);
+	assert_int_equal(size_guest(&config, &settings, &size, NULL), 0);
 	assert_int_equal(size.memory_bytes, 512 * MIB);
 	assert_int_equal(size.nvcpus, 1);
 }
@@ -259,9 +322,10 @@ static void test_stdin(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vcpus),	    cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_bytes),	    cmocka_unit_test(test_options),
-		cmocka_unit_test(test_bad_options), cmocka_unit_test(test_stdin),
+		cmocka_unit_test(test_vcpus),	cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_maxima),	cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_options), cmocka_unit_test(test_bad_options),
+		cmocka_unit_test(test_stdin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -652,8 +652,8 @@ struct container {
 	const char *args; /* JSON list */
 	const char *fake;
 	const char *mounts;
-	const char *annotations;
-	const char *more; /* further members of "linux" */
+	uint32_t boot_timeout_s, heartbeat_s; /* 0: the default */
+	const char *more;		      /* further members of "linux" */
 	const char *hooks;
 	int (*on_namespaces)(pid_t pid, void *arg, struct err *err); /* @arg is the fixture */
 	bool terminal;
@@ -749,11 +749,11 @@ static int create(struct fixture *f, const struct container *c, int console_sock
 		"{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"rootfs\"},"
 		"\"process\":{\"terminal\":%s,\"consoleSize\":{\"height\":11,\"width\":22},"
 		"\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0},\"args\":%s},"
-		"\"mounts\":[%s],\"annotations\":{%s},"
+		"\"mounts\":[%s],"
 		"\"vm\":{\"kernel\":{\"path\":\"/vmlinux\",\"parameters\":[\"fake=%s\"]}},"
 		"\"linux\":{\"namespaces\":[{\"type\":\"network\"}]%s},\"hooks\":{%s}}",
-		c->terminal ? "true" : "false", c->args, c->mounts ?: "", c->annotations ?: "",
-		c->fake ?: "none", c->more ?: "", c->hooks ?: "");
+		c->terminal ? "true" : "false", c->args, c->mounts ?: "", c->fake ?: "none",
+		c->more ?: "", c->hooks ?: "");
 	int r;
 
 	r = oci_config_parse(f->json, (size_t)n, &f->config, &f->err);
@@ -772,6 +772,8 @@ static int create(struct fixture *f, const struct container *c, int console_sock
 		.initramfs_fd = -1,
 		.memory_bytes = 128 << 20,
 		.nvcpus = 1,
+		.boot_timeout_s = c->boot_timeout_s ?: MONITOR_BOOT_TIMEOUT_S,
+		.heartbeat_s = c->heartbeat_s ?: MONITOR_HEARTBEAT_S,
 		.stdio = {f->in[0], f->out[1], f->out[1]},
 		.console_socket_fd = console_socket,
 		.bundle = f->bundle,
@@ -1010,11 +1012,11 @@ static void test_monitor_killed(void **state)
 
 /* ---- guests that die ---- */
 
-static void dies(struct fixture *f, const char *args, const char *annotations, const char *want)
+static void dies(struct fixture *f, const char *args, uint32_t heartbeat_s, const char *want)
 {
 	char text[256];
 
-	if (create(f, &(struct container){.args = args, .annotations = annotations}, -1) < 0)
+	if (create(f, &(struct container){.args = args, .heartbeat_s = heartbeat_s}, -1) < 0)
 		fail_msg("create: %s", f->err.msg);
 	(void)control_start(f->state_fd, false, &f->err);
 	assert_int_equal(wait_monitor(f), 255);
@@ -1025,27 +1027,26 @@ static void dies(struct fixture *f, const char *args, const char *annotations, c
 static void test_panic(void **state)
 {
 	skip_unless_root();
-	dies(*state, "[\"@panic\"]", NULL,
+	dies(*state, "[\"@panic\"]", 0,
 	     "the guest died: kernel panic: Fatal exception?forged \"line\"");
 }
 
 static void test_vmm_dies(void **state)
 {
 	skip_unless_root();
-	dies(*state, "[\"@die\"]", NULL, "the guest died: the vmm died");
+	dies(*state, "[\"@die\"]", 0, "the guest died: the vmm died");
 }
 
 static void test_agent_closes(void **state)
 {
 	skip_unless_root();
-	dies(*state, "[\"@bye\"]", NULL, "the guest died: the agent closed its connection");
+	dies(*state, "[\"@bye\"]", 0, "the guest died: the agent closed its connection");
 }
 
 static void test_hang(void **state)
 {
 	skip_unless_root();
-	dies(*state, "[\"@hang\"]", "\"org.caisson.heartbeat-seconds\":\"1\"",
-	     "the guest died: it hangs: no sign of life for 3 seconds");
+	dies(*state, "[\"@hang\"]", 1, "the guest died: it hangs: no sign of life for 3 seconds");
 }
 
 /* ---- create that fails ---- */
@@ -1102,9 +1103,7 @@ static void test_agent_never_answers(void **state)
 	skip_unless_root();
 	create_fails(
 		*state,
-		&(struct container){.args = "[\"true\"]",
-				    .fake = "silent",
-				    .annotations = "\"org.caisson.boot-timeout-seconds\":\"1\""},
+		&(struct container){.args = "[\"true\"]", .fake = "silent", .boot_timeout_s = 1},
 		-ETIMEDOUT, "starting the guest: the agent did not answer within 1 seconds");
 }
 
@@ -1932,10 +1931,7 @@ static void test_stop_of_a_hanging_guest(void **state)
 	int n = 0;
 
 	skip_unless_root();
-	if (create(f,
-		   &(struct container){.args = "[\"@hang\"]",
-				       .annotations = "\"org.caisson.heartbeat-seconds\":\"60\""},
-		   -1) < 0)
+	if (create(f, &(struct container){.args = "[\"@hang\"]", .heartbeat_s = 60}, -1) < 0)
 		fail_msg("create: %s", f->err.msg);
 	start_ok(f);
 	end = (struct pollfd){.fd = f->monitor.pidfd, .events = POLLIN};
@@ -2222,9 +2218,8 @@ static void test_stubborn_guest(void **state)
 /* The log of the monitor while @fake shuts down; it must end with the container's own status */
 static char *shutdown_log(struct fixture *f, const char *fake_mode, uint64_t *took_ms)
 {
-	const struct container c = {.args = "[\"sh\",\"-c\",\"exit 5\"]",
-				    .fake = fake_mode,
-				    .annotations = "\"org.caisson.heartbeat-seconds\":\"1\""};
+	const struct container c = {
+		.args = "[\"sh\",\"-c\",\"exit 5\"]", .fake = fake_mode, .heartbeat_s = 1};
 	char path[] = "/tmp/monitor-log.XXXXXX", *text = NULL;
 	int fd = mkstemp(path);
 

@@ -8,6 +8,8 @@ bats_require_minimum_version 1.5.0
 
 CAISSON=${CAISSON:-$BATS_TEST_DIRNAME/../../build/release/caisson}
 TESTS=$(realpath "$BATS_TEST_DIRNAME/..")
+# Not what happens to be installed on this host
+export CAISSON_CONFIG=$TESTS/../config/caisson.json
 TOOLS=${TOOLS:-$TESTS/../build/release/tests}
 
 common_setup() {
