@@ -116,7 +116,7 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson $(B)/caisson-systemd) \
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
 .PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse check-table lint \
-	format fuzz fault bench cover install install-config clean help FORCE
+	format fuzz fault bench cover install install-config install-man clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
 
@@ -186,7 +186,12 @@ install: all			## copy to DESTDIR and PREFIX (/usr/local); SYSCONFDIR (/etc) kee
 	install -D -m 755 $(B)/caisson-systemd "$(DESTDIR)$(PREFIX)/lib/caisson/caisson-systemd"
 	install -D -m 644 build/kernel/vmlinux "$(DESTDIR)$(PREFIX)/lib/caisson/vmlinux"
 	install -D -m 644 build/guest/initramfs "$(DESTDIR)$(PREFIX)/lib/caisson/initramfs"
-	$(MAKE) --no-print-directory install-config
+	$(MAKE) --no-print-directory install-config install-man
+
+install-man:
+	install -d "$(DESTDIR)$(PREFIX)/share/man/man5" "$(DESTDIR)$(PREFIX)/share/man/man8"
+	install -m 644 man/*.5 "$(DESTDIR)$(PREFIX)/share/man/man5"
+	install -m 644 man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8"
 
 install-config:
 	install -D -m 644 config/caisson.json "$(DESTDIR)$(PREFIX)/share/caisson/caisson.json"
