@@ -138,8 +138,16 @@ ssize_t io_read_file(int dirfd, const char *path, size_t max, char **out, struct
 	return io_read_open(fd, path, max, out, err);
 }
 
+/* Whose a new file is, and what may be done with it; -1: the caller's */
+struct owner {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
 /* Writes and syncs a new file at @path; on failure nothing is left */
-static int write_new(int dirfd, const char *path, const void *buf, size_t len, mode_t mode)
+static int write_new(int dirfd, const char *path, const void *buf, size_t len,
+		     const struct owner *owner)
 {
 	cleanup_close int fd = -1;
 	int r;
@@ -148,7 +156,9 @@ static int write_new(int dirfd, const char *path, const void *buf, size_t len, m
 	if (fd < 0)
 		return -errno;
 	r = io_write_full(fd, buf, len);
-	if (r == 0 && fchmod(fd, mode) < 0)
+	if (r == 0 && fchown(fd, owner->uid, owner->gid) < 0)
+		r = -errno;
+	if (r == 0 && fchmod(fd, owner->mode) < 0)
 		r = -errno;
 	if (r == 0 && fsync(fd) < 0 && errno != EINVAL && errno != EROFS)
 		r = -errno;
@@ -175,8 +185,8 @@ static int temporary_name(const char *path, char *out, size_t size)
 	return 0;
 }
 
-int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode_t mode,
-		  struct err *err)
+static int replace(int dirfd, const char *path, const void *buf, size_t len,
+		   const struct owner *owner, struct err *err)
 {
 	char tmp[PATH_MAX];
 	int r;
@@ -184,10 +194,10 @@ int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode
 	r = temporary_name(path, tmp, sizeof(tmp));
 	if (r < 0)
 		return err_sys(err, -r, "cannot write '%s'", path);
-	r = write_new(dirfd, tmp, buf, len, mode);
+	r = write_new(dirfd, tmp, buf, len, owner);
 	if (r == -EEXIST &&
 	    unlinkat(dirfd, tmp, 0) == 0) /* left by a killed process that had our pid */
-		r = write_new(dirfd, tmp, buf, len, mode);
+		r = write_new(dirfd, tmp, buf, len, owner);
 	if (r < 0)
 		return err_sys(err, -r, "cannot write '%s'", path);
 	if (renameat(dirfd, tmp, dirfd, path) < 0) {
@@ -196,6 +206,30 @@ int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode
 		return err_sys(err, -r, "cannot write '%s'", path);
 	}
 	return 0;
+}
+
+int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode_t mode,
+		  struct err *err)
+{
+	const struct owner owner = {.mode = mode, .uid = (uid_t)-1, .gid = (gid_t)-1};
+
+	return replace(dirfd, path, buf, len, &owner, err);
+}
+
+int io_rewrite_file(const char *path, const void *buf, size_t len, struct err *err)
+{
+	struct owner owner = {.mode = 0644, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	cleanup_free char *real = realpath(path, NULL);
+	struct stat st;
+
+	if (!real && errno != ENOENT)
+		return err_sys(err, errno, "cannot write '%s'", path);
+	if (real) {
+		if (stat(real, &st) < 0)
+			return err_sys(err, errno, "cannot write '%s'", path);
+		owner = (struct owner){st.st_mode & 07777, st.st_uid, st.st_gid};
+	}
+	return replace(AT_FDCWD, real ? real : path, buf, len, &owner, err);
 }
 
 int io_send_fds(int sock, const void *buf, size_t len, const int *fds, size_t nfds)

@@ -45,6 +45,12 @@ int io_write_file(int dirfd, const char *path, const void *buf, size_t len, mode
 		  struct err *err);
 
 /**
+ * io_rewrite_file() - The same for somebody else's file: it keeps its owner and mode; 0644 when it is new
+ * @path:	Followed when it is a symbolic link
+ */
+int io_rewrite_file(const char *path, const void *buf, size_t len, struct err *err);
+
+/**
  * io_send_fds() - Send one message with descriptors over a Unix socket (MSG_NOSIGNAL)
  * @nfds:	0 to IO_PASS_FDS_MAX
  * Return: 0 or -errno; -EAGAIN only if the socket is non-blocking.

@@ -154,6 +154,8 @@ void json_write_uint(struct json_writer *w, uint64_t value);
 /** json_write_hundredths() - A decimal: 1234 is 12.34, 50 is 0.5, 0 is 0 */
 void json_write_hundredths(struct json_writer *w, uint64_t value);
 void json_write_null(struct json_writer *w);
+/** json_write_value() - A value of a document, with all that is in it */
+void json_write_value(struct json_writer *w, const struct json *value);
 /** json_write_strings() - A whole array of strings, or of @n of them */
 void json_write_strings(struct json_writer *w, const char *const *items, size_t n);
 /** json_write_fields() - The members that a table names, as json_fill() reads them; those not given or NULL are left out */

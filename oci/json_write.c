@@ -166,6 +166,35 @@ void json_write_hundredths(struct json_writer *w, uint64_t value)
 	put(w, text, (size_t)n);
 }
 
+/* As deep as the document is: at most OCI_DEPTH_MAX */
+void json_write_value(struct json_writer *w, const struct json *value)
+{
+	switch (value->type) {
+	case JSON_NULL:
+		json_write_null(w);
+		return;
+	case JSON_BOOL:
+		json_write_bool(w, value->boolean);
+		return;
+	case JSON_STRING:
+		json_write_string(w, value->text);
+		return;
+	case JSON_NUMBER:
+		begin_item(w);
+		put(w, value->text, strlen(value->text));
+		return;
+	default:
+		break;
+	}
+	json_write_open(w, value->type == JSON_OBJECT ? '{' : '[');
+	for (const struct json *item = value->first; item; item = item->next) {
+		if (value->type == JSON_OBJECT)
+			json_write_key(w, item->key);
+		json_write_value(w, item);
+	}
+	json_write_close(w, value->type == JSON_OBJECT ? '}' : ']');
+}
+
 void json_write_strings(struct json_writer *w, const char *const *items, size_t n)
 {
 	json_write_open(w, '[');

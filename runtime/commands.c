@@ -16,11 +16,17 @@
 #define ROOT_DEFAULT "/run/caisson"
 
 const struct cli_command *const cli_commands[] = {
-	&command_check, &command_checkpoint, &command_create,  &command_delete, &command_events,
-	&command_exec,	&command_features,   &command_help,    &command_kill,	&command_list,
-	&command_pause, &command_ps,	     &command_restore, &command_resume, &command_run,
-	&command_spec,	&command_start,	     &command_state,   &command_update, &command_version,
-	NULL,
+	&command_check,	   &command_checkpoint,
+	&command_create,   &command_delete,
+	&command_events,   &command_exec,
+	&command_features, &command_help,
+	&command_install,  &command_kill,
+	&command_list,	   &command_pause,
+	&command_ps,	   &command_restore,
+	&command_resume,   &command_run,
+	&command_spec,	   &command_start,
+	&command_state,	   &command_update,
+	&command_version,  NULL,
 };
 
 #define G(name_, letter_, kind_, member_, help_)                           \

@@ -83,7 +83,7 @@ setup() { common_setup; }
 	all=$output
 	run -0 "$CAISSON"
 	[[ $output == "$all" ]]
-	for c in check create delete events exec features help kill list pause ps resume run spec start state version; do
+	for c in check create delete events exec features help install kill list pause ps resume run spec start state version; do
 		run -0 "$CAISSON" "$c" --help
 		[[ $output == *"caisson $c"* ]]
 		help=$output
