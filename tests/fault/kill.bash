@@ -14,15 +14,15 @@ SEED=${SEED:-$EPOCHSECONDS}
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# The process to kill: the monitor is what state.json names, or while it is being made the command's child; the vmm is its child
-victim() { # COMMAND-PID MONITOR-PID WHAT
-	local monitor=${2:-$(pgrep -P "$1" | head -n 1)}
-	case $3 in
-	command) echo "$1" ;;
-	monitor) echo "$monitor" ;;
-	vmm) [[ -z $monitor ]] || pgrep -P "$monitor" | head -n 1 ;;
-	esac
+# A process's first child, by /proc: a program to ask would come too late
+child_of() { # PID
+	local children
+	[[ -n $1 ]] && read -r children _ < "/proc/$1/task/$1/children" 2> /dev/null
+	echo "${children:-}"
 }
+
+# Without a program either
+nap_ms() { read -rt "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" -u "$NEVER" || true; }
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
@@ -44,15 +44,23 @@ scene() { # OP
 }
 
 round() { # OP DURATION-MS
-	local victims=(command monitor vmm) pid monitor='' target what delay killed=no
+	local victims=(command monitor vmm) pid monitor='' vmm='' what delay target killed=no
 	scene "$1" || { echo "the scene of $1: $?"; return 1; }
-	[[ $1 == create ]] || monitor=$(pid_of c1)
+	# the monitor is what state.json names, or while it is being made the command's child; the vmm is its child
+	[[ $1 == create ]] || { monitor=$(pid_of c1); vmm=$(child_of "$monitor"); }
 	what=${victims[RANDOM % 3]}
 	delay=$((RANDOM * $2 / 32768))
 	"$CAISSON" --root "$ROOT" "${WORDS[@]}" > "$WORK/said" 2>&1 < /dev/null & pid=$!
-	# the moment is the point of the test, not something waited for
-	sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
-	target=$(victim "$pid" "$monitor" "$what")
+	nap_ms "$delay" # the moment is the point of the test, not something waited for
+	if [[ $1 == create && $what != command ]]; then
+		monitor=$(child_of "$pid")
+		vmm=$(child_of "$monitor")
+	fi
+	case $what in
+	command) target=$pid ;;
+	monitor) target=$monitor ;;
+	vmm) target=$vmm ;;
+	esac
 	[[ -z $target ]] || { kill -KILL "$target" 2> /dev/null && killed=yes; }
 	wait "$pid" || true
 	runtime delete --force c1 > "$WORK/deleted" 2>&1 || { echo "$1, $what after $delay ms: delete --force: $?"; cat "$WORK/said" "$WORK/deleted"; return 1; }
@@ -61,16 +69,19 @@ round() { # OP DURATION-MS
 }
 
 rounds() { # OP
-	local i start duration kills=0 n=$((ROUNDS / 4))
+	local i start duration=100000 kills=0 n=$((ROUNDS / 4))
 	RANDOM=$SEED
+	exec {NEVER}<> <(:)
 	bundle
 	sh_args 'sleep 100000'
 	words_of "$1"
-	scene "$1"
-	start=$(now_ms)
-	runtime "${WORDS[@]}" > /dev/null 2>&1 < /dev/null
-	duration=$(($(now_ms) - start))
-	runtime delete --force c1
+	for i in 1 2 3; do
+		scene "$1"
+		start=$(now_ms)
+		"$CAISSON" --root "$ROOT" "${WORDS[@]}" > /dev/null 2>&1 < /dev/null
+		((duration <= $(now_ms) - start)) || duration=$(($(now_ms) - start))
+		runtime delete --force c1
+	done
 	for ((i = 1; i <= n; i++)); do round "$1" "$duration" || { echo "round $i, SEED=$SEED"; return 1; }; done
 	echo "# $1: $n rounds, $kills kills, within $duration ms; SEED=$SEED" >&3
 	((kills * 3 >= n))
