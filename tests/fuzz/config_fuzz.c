@@ -127,14 +127,15 @@ static void check_record(const struct oci_config *config)
 /* As `create` keeps it, `state` shows it and hooks read it */
 static void check_state(const struct oci_config *config)
 {
+	char id[] = "i", bundle[] = "/b", created[] = "2026-01-02T03:04:05.000000006Z";
 	struct oci_state state = {
 		.oci_version = config->oci_version,
-		.id = "i",
+		.id = id,
 		.status = OCI_CREATED,
 		.pid = 1,
-		.bundle = "/b",
-		.rootfs = "/b/r",
-		.created = "2026-01-02T03:04:05.000000006Z",
+		.bundle = bundle,
+		.rootfs = bundle,
+		.created = created,
 		.annotations = config->annotations,
 	};
 	struct oci_state *again = NULL;

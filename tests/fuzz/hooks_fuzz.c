@@ -1,11 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hooks.json as a crash or a stranger left it: refused, or with all that poststop hooks need. */
+/* hooks.json as a crash or a stranger left it: refused, or with all that poststop hooks need, which can be written again the same. */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "oci/hooks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char *write_record(const struct oci_hook_record *record, ssize_t *n)
+{
+	struct oci_config config = {.oci_version = record->oci_version,
+				    .annotations = record->annotations};
+	char *text = NULL;
+
+	memcpy(config.hooks, record->hooks, sizeof(config.hooks));
+	*n = oci_hook_record_write(&config, record->bundle, &text, NULL);
+	return text;
+}
+
+static void check_writing(const struct oci_hook_record *record)
+{
+	struct oci_hook_record *again = NULL;
+	ssize_t n, m;
+	char *text = write_record(record, &n), *twice;
+
+	if (n < 0)
+		return; /* larger than the file may be */
+	if (oci_hook_record_parse(text, (size_t)n, &again, NULL) < 0)
+		abort();
+	twice = write_record(again, &m);
+	if (m != n || strcmp(text, twice) != 0)
+		abort();
+	oci_hook_record_free(again);
+	free(text);
+	free(twice);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -25,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 		}
 	}
+	check_writing(record);
 	oci_hook_record_free(record);
 	return 0;
 }
