@@ -283,6 +283,10 @@ $(foreach t,$(notdir $(UNIT_TESTS)),$(eval $(call unit_rules,$(t))))
 # Debian has no static libcmocka
 $(B)/unit/%: LDFLAGS_VARIANT := $(subst -static-pie,-pie,$(LDFLAGS_VARIANT))
 
+# Makes our own allocations fail, not those of libraries, which therefore are not linked into it
+$(B)/unit/oci_memory_test: LIBS := -lyajl -lprotobuf-c -lseccomp -lcap -lm
+$(B)/unit/oci_memory_test: LDFLAGS += $(foreach f,malloc calloc realloc strdup asprintf vasprintf,-Wl,--wrap=$(f))
+
 # The layer of a fuzz target is the highest one that it includes, by itself or with a file of tests/unit/
 fuzz_helpers = $(basename $(shell sed -n 's/^.include "\(tests\/.*\)"/\1/p' tests/fuzz/$(1)_fuzz.c))
 fuzz_files = tests/fuzz/$(1)_fuzz.c $(foreach h,$(call fuzz_helpers,$(1)),$(wildcard $(h).c $(h).h))
