@@ -22,6 +22,8 @@
 #include "shim/wire.h"
 
 #define CONTROL_STOP_TIMEOUT_S 5 /* the monitor's own, at once */
+#define CONTROL_SIGNAL_TIMEOUT_S \
+	10 /* the agent answers at once, or not at all; who kills has no more patience */
 
 int wire_connect(int state_fd, time_t timeout_s, struct err *err)
 {
@@ -111,7 +113,7 @@ int control_signal(int state_fd, int signo, bool all, struct err *err)
 	control_request_init(&request, CONTROL_SIGNAL);
 	request.args[0] = (uint32_t)signo;
 	request.flags = all ? CONTROL_SIGNAL_ALL : 0;
-	r = wire_request(state_fd, &request, WIRE_TIMEOUT_S, err);
+	r = wire_request(state_fd, &request, CONTROL_SIGNAL_TIMEOUT_S, err);
 	/* The agent has no such process any more, it has just ended, or the guest went away meanwhile */
 	if (r == -ENOENT || r == -EBUSY || r == -EPIPE)
 		return err_set(err, ESRCH, "container not running");

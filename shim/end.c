@@ -256,8 +256,15 @@ static void on_ping_timer(struct loop_timer *timer)
 			guest_hangs(s);
 			return;
 		}
-	} else if (agent_ping(s, on_pong, s) == 0) {
-		s->ping_pending = true;
+	} else {
+		int r = agent_ping(s, on_pong, s);
+
+		s->ping_pending = r == 0;
+		/* No room for one more question: that many without an answer are no sign of life either */
+		if (r == -EBUSY && ++s->pings_missed >= SHIM_PING_MISSED_MAX) {
+			guest_hangs(s);
+			return;
+		}
 	}
 	(void)loop_timer_arm(s->loop, timer, s->ping_interval_s * 1000ull);
 }

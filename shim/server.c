@@ -150,6 +150,11 @@ void client_on_answer(const struct ttrpc_result *result, void *arg)
 
 void client_wait(struct client *c, int r)
 {
+	if (r == -EBUSY) {
+		/* Not to be taken for the word on a container that has just ended */
+		client_refuse(c, ENOBUFS, "too many requests are waiting for the guest");
+		return;
+	}
 	if (r < 0) {
 		client_refuse(c, -r, "asking the agent: %s", err_reason(-r));
 		return;

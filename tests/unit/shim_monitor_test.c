@@ -387,6 +387,10 @@ static void fake_signal(struct ttrpc_call *call, const uint8_t *payload, size_t 
 	struct fake_proc *p = fake_find(request->exec_id);
 
 	(void)arg;
+	if (!strcmp(fake.special, "@deaf")) {
+		caisson__agent__signal_request__free_unpacked(request, NULL);
+		return;
+	}
 	if (p && !p->ended && !strcmp(fake.special, "@oom") && request->signal == SIGUSR1) {
 		static uint64_t kills;
 
@@ -412,7 +416,8 @@ static void fake_resize(struct ttrpc_call *call, const uint8_t *payload, size_t 
 	if (p && p->echo >= 0)
 		dprintf(p->echo, "size %ux%u\n", request->rows, request->columns);
 	caisson__agent__resize_request__free_unpacked(request, NULL);
-	fake_reply_empty(call);
+	if (strcmp(fake.special, "@deaf") != 0)
+		fake_reply_empty(call);
 }
 
 static void fake_delete(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
@@ -509,7 +514,8 @@ static void fake_ping(struct ttrpc_call *call, const uint8_t *payload, size_t le
 	(void)payload;
 	(void)len;
 	(void)arg;
-	fake_reply_empty(call);
+	if (strcmp(fake.special, "@deaf") != 0)
+		fake_reply_empty(call);
 }
 
 static void fake_shutdown(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
@@ -1959,6 +1965,55 @@ static void test_stop_of_a_stopped_monitor(void **state)
 	assert_int_equal(unlinkat(f->state_fd, CONTROL_SOCKET_NAME, 0), 0);
 }
 
+/* The same for a signal: `kill ID KILL` kills a monitor that does not answer, and must not wait long for it */
+static void test_signal_to_a_stopped_monitor(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	skip_unless_root();
+	create_ok(f, "[\"sleep\",\"1000\"]");
+	assert_int_equal(kill(f->monitor.pid, SIGSTOP), 0);
+	before = io_now_ms();
+	assert_int_equal(control_signal(f->state_fd, SIGKILL, false, &f->err), -ETIMEDOUT);
+	assert_true(io_now_ms() - before < 30000);
+	kill(f->monitor.pid, SIGKILL);
+	assert_int_equal(wait_monitor(f), -SIGKILL);
+	assert_int_equal(unlinkat(f->state_fd, CONTROL_SOCKET_NAME, 0), 0);
+}
+
+/* Without room for one more question a guest that answers none is neither taken for one whose container has ended nor for alive */
+static void test_deaf_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct control_exec exec;
+	int32_t *pids = NULL;
+	char text[256];
+	int r;
+
+	skip_unless_root();
+	if (create(f,
+		   &(struct container){.args = "[\"@deaf\",\"sleep\",\"1000\"]",
+				       .annotations = "\"org.caisson.heartbeat-seconds\":\"2\""},
+		   -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	start_ok(f);
+	assert_int_equal(exec_of(f, "[\"sleep\",\"1000\"]", false, NULL, &exec), 0);
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(control_exec_resize(&exec, 10, 10), 0);
+		/* What the monitor answers by itself: it keeps up with us */
+		assert_int_equal(control_pids(f->state_fd, &pids, &f->err), 1);
+		free(pids);
+	}
+	r = control_signal(f->state_fd, SIGKILL, false, &f->err);
+	assert_int_equal(r, -ENOBUFS);
+	assert_string_equal(f->err.msg, "too many requests are waiting for the guest");
+	assert_int_equal(wait_monitor(f), 255);
+	assert_true(monitor_failure(f->state_fd, text, sizeof(text)));
+	assert_non_null(strstr(text, "it hangs: no sign of life for 6 seconds"));
+	control_exec_release(&exec);
+}
+
 /* The monitor leaves by exit(), so that a leak in it is found: in a sanitizer build it is no success */
 static bool is_marked(const struct fixture *f)
 {
@@ -2325,6 +2380,8 @@ int main(void)
 		TEST(test_events_flood),
 		TEST(test_stop_of_a_hanging_guest),
 		TEST(test_stop_of_a_stopped_monitor),
+		TEST(test_signal_to_a_stopped_monitor),
+		TEST(test_deaf_guest),
 		TEST(test_idle_client),
 		TEST(test_no_descriptors),
 		TEST(test_stubborn_guest),
