@@ -235,9 +235,10 @@ static void on_pong(const struct ttrpc_result *result, void *arg)
 static void guest_hangs(struct shim *s)
 {
 	unsigned int seconds = SHIM_PING_MISSED_MAX * s->ping_interval_s;
-	char why[64];
+	char activity[64], why[128];
 
-	snprintf(why, sizeof(why), "no sign of life for %u seconds", seconds);
+	snprintf(why, sizeof(why), "no sign of life for %u seconds%s", seconds,
+		 guest_activity(s, activity, sizeof(activity)));
 	if (s->phase == SHIM_SHUTTING_DOWN)
 		give_up(s, why);
 	else
@@ -259,6 +260,8 @@ static void on_ping_timer(struct loop_timer *timer)
 	} else {
 		int r = agent_ping(s, on_pong, s);
 
+		if (!s->pings_missed)
+			guest_note_ticks(s);
 		s->ping_pending = r == 0;
 		/* No room for one more question: that many without an answer are no sign of life either */
 		if (r == -EBUSY && ++s->pings_missed >= SHIM_PING_MISSED_MAX) {

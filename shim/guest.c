@@ -169,6 +169,61 @@ static void on_vmm(struct loop_source *source, uint32_t events)
 	}
 }
 
+/* ---- what the vmm is doing: for a guest that hangs ---- */
+
+/* A letter and clock ticks of all its threads; the name before may hold anything */
+static bool read_stat(const struct shim *s, char *state, uint64_t *ticks)
+{
+	unsigned long long user, kernel;
+	char text[1024];
+	const char *end;
+	ssize_t n;
+
+	n = s->vmm_stat_fd < 0 ? -1 : pread(s->vmm_stat_fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	end = strrchr(text, ')');
+	if (!end || sscanf(end, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", state,
+			   &user, &kernel) != 3)
+		return false;
+	*ticks = user + kernel;
+	return true;
+}
+
+/* Later this process sees no /proc of its own */
+static void stat_open(struct shim *s)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)s->vmm.pid);
+	s->vmm_stat_fd = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void guest_note_ticks(struct shim *s)
+{
+	char state;
+
+	(void)read_stat(s, &state, &s->vmm_ticks);
+}
+
+const char *guest_activity(const struct shim *s, char *out, size_t size)
+{
+	long per_second = sysconf(_SC_CLK_TCK);
+	uint64_t ticks;
+	char state;
+
+	out[0] = 0;
+	if (!read_stat(s, &state, &ticks) || per_second <= 0)
+		return out;
+	if (state == 'T' || state == 't')
+		snprintf(out, size, ", its vmm is stopped");
+	else
+		snprintf(out, size, ", its vmm used %.1f s of CPU time meanwhile",
+			 (double)(ticks - s->vmm_ticks) / (double)per_second);
+	return out;
+}
+
 /* ---- start and stop ---- */
 
 /* The last word is the bundle's: where a parameter is given twice, the kernel takes the last */
@@ -240,6 +295,7 @@ int guest_start(struct shim *s, struct err *err)
 	if (r < 0)
 		return r;
 	close_fd(&console_fd);
+	stat_open(s);
 	s->vmm_source = (struct loop_source){.fd = s->vmm.control_fd, .on_event = on_vmm};
 	r = loop_add(s->loop, &s->vmm_source, EPOLLIN, err);
 	if (r < 0)
@@ -251,6 +307,7 @@ int guest_start(struct shim *s, struct err *err)
 void guest_stop(struct shim *s)
 {
 	loop_del(&s->vmm_source);
+	close_fd(&s->vmm_stat_fd);
 	if (s->vmm.pidfd >= 0)
 		vmm_release(&s->vmm);
 	s->vmm = (struct vmm){.pidfd = -1, .control_fd = -1};

@@ -380,6 +380,7 @@ static void shim_init(struct shim *s, const struct shim_plan *plan)
 		.status = SHIM_EXIT_GUEST_DIED,
 	};
 	s->guest_log.source.fd = -1;
+	s->vmm_stat_fd = -1;
 	s->listener.fd = -1;
 	s->stdio.master = -1;
 	for (int i = 0; i < 3; i++)

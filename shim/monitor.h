@@ -101,6 +101,8 @@ struct shim {
 	bool vmm_ready;			    /* the agent listens */
 	bool guest_gone;		    /* the vmm has ended */
 	char guest_text[VMM_TEXT_MAX + 64]; /* how, in words */
+	int vmm_stat_fd;		    /* owned: its /proc/PID/stat, -1 without */
+	uint64_t vmm_ticks;		    /* CPU time that it had used at the last Ping */
 	struct shim_log guest_log;
 
 	struct ttrpc_conn *agent;
@@ -165,6 +167,10 @@ int hooks_create_container(struct shim *shim, struct err *err);
 int guest_start(struct shim *shim, struct err *err);
 /** guest_stop() - Kill the guest if it still runs, reap the vmm */
 void guest_stop(struct shim *shim);
+/** guest_note_ticks() - Remember how much CPU time the vmm has used by now */
+void guest_note_ticks(struct shim *shim);
+/** guest_activity() - What the vmm has been doing since: part of a sentence, "" when nothing is known */
+const char *guest_activity(const struct shim *shim, char *out, size_t size);
 /** guest_connect() - A new stream to a port of the guest; Return: our end (owned, O_NONBLOCK not set) or -errno */
 int guest_connect(struct shim *shim, uint32_t port, struct err *err);
 

@@ -297,11 +297,16 @@ static void fake_start(struct ttrpc_call *call, const uint8_t *payload, size_t l
 		_exit(9);
 	if (!strcmp(fake.special, "@bye"))
 		ttrpc_conn_free(fake.conn);
-	if (!strcmp(fake.special, "@hang")) {
+	if (!strcmp(fake.special, "@hang") || !strcmp(fake.special, "@stopped") ||
+	    !strcmp(fake.special, "@spin")) {
 		fake_reply_empty(call);
 		(void)loop_step(fake.loop, 0);
-		for (;;)
+		if (!strcmp(fake.special, "@stopped"))
+			(void)raise(SIGSTOP);
+		while (strcmp(fake.special, "@spin") != 0)
 			pause();
+		for (volatile unsigned int i = 0;; i++)
+			;
 	}
 	if (p->go < 0) {
 		ttrpc_reply_error(call, TTRPC_FAILED_PRECONDITION, "it has been started");
@@ -1052,7 +1057,36 @@ static void test_agent_closes(void **state)
 static void test_hang(void **state)
 {
 	skip_unless_root();
-	dies(*state, "[\"@hang\"]", 1, "the guest died: it hangs: no sign of life for 3 seconds");
+	dies(*state, "[\"@hang\"]", 1,
+	     "the guest died: it hangs: no sign of life for 3 seconds, its vmm used 0.0 s of CPU "
+	     "time meanwhile");
+}
+
+static void test_hang_of_a_stopped_vmm(void **state)
+{
+	skip_unless_root();
+	dies(*state, "[\"@stopped\"]", 1,
+	     "the guest died: it hangs: no sign of life for 3 seconds, its vmm is stopped");
+}
+
+static void test_hang_of_a_busy_guest(void **state)
+{
+	struct fixture *f = *state;
+	double seconds = 0;
+	char text[256];
+
+	skip_unless_root();
+	if (create(f, &(struct container){.args = "[\"@spin\"]", .heartbeat_s = 1}, -1) < 0)
+		fail_msg("create: %s", f->err.msg);
+	start_ok(f);
+	assert_int_equal(wait_monitor(f), 255);
+	assert_true(monitor_failure(f->state_fd, text, sizeof(text)));
+	assert_int_equal(
+		sscanf(text,
+		       "the guest died: it hangs: no sign of life for 3 seconds, its vmm used %lf",
+		       &seconds),
+		1);
+	assert_true(seconds > 0.1);
 }
 
 /* ---- create that fails ---- */
@@ -1993,8 +2027,7 @@ static void test_deaf_guest(void **state)
 
 	skip_unless_root();
 	if (create(f,
-		   &(struct container){.args = "[\"@deaf\",\"sleep\",\"1000\"]",
-				       .annotations = "\"org.caisson.heartbeat-seconds\":\"2\""},
+		   &(struct container){.args = "[\"@deaf\",\"sleep\",\"1000\"]", .heartbeat_s = 2},
 		   -1) < 0)
 		fail_msg("create: %s", f->err.msg);
 	start_ok(f);
@@ -2312,9 +2345,10 @@ static void test_hang_in_shutdown(void **state)
 
 	skip_unless_root();
 	text = shutdown_log(*state, "no-pong", &took_ms);
-	assert_non_null(
-		strstr(text, "no sign of life for 3 seconds; it is killed, and what it had not yet "
-			     "written to its files may be lost"));
+	assert_non_null(strstr(text,
+			       "no sign of life for 3 seconds, its vmm used 0.0 s of CPU time "
+			       "meanwhile; it is killed, and what it had not yet "
+			       "written to its files may be lost"));
 	assert_true(took_ms >= 2000);
 }
 
@@ -2338,6 +2372,8 @@ int main(void)
 		TEST(test_vmm_dies),
 		TEST(test_agent_closes),
 		TEST(test_hang),
+		TEST(test_hang_of_a_stopped_vmm),
+		TEST(test_hang_of_a_busy_guest),
 		TEST(test_program_missing),
 		TEST(test_agent_refuses),
 		TEST(test_panic_in_create),
