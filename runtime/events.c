@@ -69,13 +69,14 @@ static int print_stats(const struct container *container, struct err *err)
 	return r;
 }
 
-/* Return: 1 to go on, 0 when the container has ended, -errno when nothing can be printed any more */
+/* Return: 1 to go on, -errno when nothing can be printed any more */
 static int on_tick(const struct container *container, struct err *err)
 {
 	int r = print_stats(container, err);
 
-	if (r == -ECONNREFUSED || r == -ESRCH)
-		return 0;
+	/* It has ended: the end of the connection says so, after the event that it may have ended by */
+	if (r == -ECONNREFUSED || r == -ESRCH || r == -EPIPE)
+		return 1;
 	/* The next one may be better */
 	if (r == -EPROTO || r == -ETIMEDOUT) {
 		log_error("%s", err->msg);

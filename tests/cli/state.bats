@@ -230,3 +230,34 @@ fake_monitor() {
 	kill "$monitor"
 	[[ $output == *'exec failed: cannot exec in a stopped container'* ]]
 }
+
+# The kernel's kill may end the container between two looks at its figures
+@test "events: what ended the container is told, though its figures are gone before" {
+	mkdir -p "$ROOT/c1"
+	python3 - "$ROOT/c1" 3>&- <<-'END' &
+		import os, socket, struct, sys
+		def reply(peer, kind, code):
+		    peer.send(struct.pack("<IIIiiIQQ1024s", 0x43534e43, 2, kind, code, 0, 0, 0, 0, b"container not running"))
+		os.chdir(sys.argv[1])
+		listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		listener.bind("control.sock")
+		listener.listen()
+		events = listener.accept()[0]
+		events.recv(4096)
+		reply(events, 1, 0)
+		stats = listener.accept()[0]
+		stats.recv(4096)
+		reply(events, 3, 1)
+		reply(stats, 1, -3)
+		stats.close()
+		events.close()
+		while True:
+		    listener.accept()[0].close()
+	END
+	monitor=$!
+	until [[ -S $ROOT/c1/control.sock ]]; do sleep 0.05; done
+	alive c1 running "$monitor"
+	run -0 timeout 60 "$CAISSON" --root "$ROOT" events --interval 100ms c1
+	kill "$monitor"
+	[[ $output == '{"type":"oom","id":"c1"}' ]]
+}
