@@ -98,7 +98,8 @@ static int check_running(const struct container *container, struct err *err)
 {
 	if (!container->state)
 		return err_set(err, ENOENT, "container does not exist");
-	if (container->status != OCI_CREATED && container->status != OCI_RUNNING)
+	if (container->status != OCI_CREATED && container->status != OCI_RUNNING &&
+	    container->status != OCI_PAUSED)
 		return err_set(err, ESRCH, CONTAINER_NOT_RUNNING);
 	return 0;
 }

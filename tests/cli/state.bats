@@ -231,6 +231,25 @@ fake_monitor() {
 	[[ $output == *'exec failed: cannot exec in a stopped container'* ]]
 }
 
+@test "update: of a paused container, as with runc" {
+	fake_monitor c1 running 22 'the agent: no such limit'
+	: > "$ROOT/c1/paused"
+	[[ $(runtime state c1 | jq -r .status) == paused ]]
+	run -1 runtime update --pids-limit 5 c1
+	kill "$monitor"
+	[[ $output == *'the agent: no such limit'* ]]
+}
+
+@test "kill: KILL ends a monitor that does nothing, soon" {
+	fake_monitor c1 running 3 ''
+	kill -STOP "$monitor"
+	SECONDS=0
+	run -0 runtime kill c1 KILL
+	((SECONDS < 60))
+	wait "$monitor" || [[ $? == 137 ]]
+	[[ $(runtime state c1 | jq -r .status) == stopped ]]
+}
+
 # The kernel's kill may end the container between two looks at its figures
 @test "events: what ended the container is told, though its figures are gone before" {
 	mkdir -p "$ROOT/c1"

@@ -82,6 +82,12 @@ size() { stat -c %s "$BUNDLE/rootfs/root/$1"; }
 		status_is c1 running
 	done
 	[[ $(runtime exec c1 echo alive) == alive ]]
+	# limits can be changed meanwhile
+	runtime pause c1
+	runtime update --pids-limit 77 c1
+	status_is c1 paused
+	runtime resume c1
+	[[ $(runtime exec c1 cat /sys/fs/cgroup/pids.max) == 77 ]]
 }
 
 @test "pause: what was written is on the host" {
