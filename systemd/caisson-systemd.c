@@ -201,12 +201,28 @@ static int append_scope(sd_bus_message *m, const char *unit, const char *slice, 
 	return r;
 }
 
+/* A failed unit of that name is kept by systemd until it is told to forget it */
+static int forget(sd_bus *bus, const char *unit, sd_bus_error *error)
+{
+	sd_bus_message *m = NULL;
+	int r = new_call(bus, "ResetFailedUnit", &m);
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", unit);
+	if (r >= 0)
+		r = sd_bus_call(bus, m, CALL_TIMEOUT_US, error, NULL);
+	sd_bus_message_unref(m);
+	return r;
+}
+
 static int start(sd_bus *bus, char **args)
 {
 	struct job job = {0};
 	sd_bus_message *m = NULL;
 	int r = subscribe(bus, &job), status;
 
+	/* Of one that lives this does nothing, and its name stays taken */
+	(void)forget(bus, args[0], NULL);
 	if (r >= 0)
 		r = new_call(bus, "StartTransientUnit", &m);
 	if (r >= 0)
@@ -360,27 +376,51 @@ static int set(sd_bus *bus, char **args)
 
 /* ---- stop ---- */
 
+static bool is_no_unit(const sd_bus_error *error)
+{
+	return sd_bus_error_has_name(error, MANAGER ".NoSuchUnit");
+}
+
+/* Until the unit is gone, so that its name is free; however the job ends, since systemd kills what stays by itself */
+static int stop_unit(sd_bus *bus, const char *unit, struct job *job, sd_bus_error *error)
+{
+	sd_bus_message *m = NULL, *reply = NULL;
+	const char *path = NULL;
+	int r = new_call(bus, "StopUnit", &m);
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "ss", unit, "replace");
+	if (r >= 0)
+		r = sd_bus_call(bus, m, CALL_TIMEOUT_US, error, &reply);
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "o", &path);
+	if (r >= 0) {
+		r = wait_job(bus, job, path);
+		r = r == -ETIMEDOUT ? 0 : r;
+	}
+	sd_bus_message_unref(m);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
 /* A scope goes by itself when its last process does; a failed one has to be forgotten */
 static int stop(sd_bus *bus, char **args)
 {
-	static const char *const methods[] = {"StopUnit", "ResetFailedUnit"};
-	int status = 0;
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	struct job job = {0};
+	int r = subscribe(bus, &job), status = 0;
 
-	for (size_t i = 0; i < 2 && status == 0; i++) {
-		sd_bus_error error = SD_BUS_ERROR_NULL;
-		sd_bus_message *m = NULL;
-		int r = new_call(bus, methods[i], &m);
-
-		if (r >= 0)
-			r = i == 0 ? sd_bus_message_append(m, "ss", args[0], "replace")
-				   : sd_bus_message_append(m, "s", args[0]);
-		if (r >= 0)
-			r = sd_bus_call(bus, m, CALL_TIMEOUT_US, &error, NULL);
-		if (r < 0 && !sd_bus_error_has_name(&error, MANAGER ".NoSuchUnit"))
-			status = fail(args[0], r, &error);
-		sd_bus_message_unref(m);
-		sd_bus_error_free(&error);
-	}
+	if (r >= 0)
+		r = stop_unit(bus, args[0], &job, &error);
+	if (r < 0 && !is_no_unit(&error))
+		status = fail(args[0], r, &error);
+	sd_bus_error_free(&error);
+	if (status)
+		return status;
+	r = forget(bus, args[0], &error);
+	if (r < 0 && !is_no_unit(&error))
+		status = fail(args[0], r, &error);
+	sd_bus_error_free(&error);
 	return status;
 }
 

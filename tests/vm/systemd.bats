@@ -79,6 +79,32 @@ show() { # UNIT PROPERTY
 	within 30 test ! -d $MANAGER/c-crash.scope
 }
 
+@test "systemd: a unit's name is free when it has been stopped, or has failed" {
+	helper=$(dirname "$CAISSON")/caisson-systemd
+	# it takes its time to end
+	sh -c 'trap "sleep 2; exit" TERM; while :; do sleep 0.1; done' 3>&- &
+	slow=$!
+	"$helper" start caisson-slow.scope -.slice $slow slow
+	[[ $(sed -n 's/^0:://p' /proc/$slow/cgroup) == /caisson-manager/caisson-slow.scope ]]
+	"$helper" stop caisson-slow.scope
+	[[ ! -d /proc/$slow || $(awk '{ print $3 }' /proc/$slow/stat) == Z ]]
+	sleep 1000 3>&- &
+	next=$!
+	"$helper" start caisson-slow.scope -.slice $next next
+	# a name that is taken stays so
+	sleep 1000 3>&- &
+	run -1 "$helper" start caisson-slow.scope -.slice $! other
+	kill $!
+	"$helper" stop caisson-slow.scope
+	"$helper" stop caisson-slow.scope
+	# systemd keeps what has failed
+	systemd-run --user --scope --slice=-.slice --unit=docker-failed -p RuntimeMaxSec=1 sleep 100 || true
+	within 30 eval '[[ $(show docker-failed.scope ActiveState) == failed ]]'
+	bundle '.linux.cgroupsPath = "-.slice:docker:failed"'
+	args true
+	run -0 runtime --systemd-cgroup run c1
+}
+
 @test "systemd: what is no unit is refused in runc's words" {
 	bundle '.linux.cgroupsPath = "/a/path"'
 	args true
