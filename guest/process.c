@@ -171,9 +171,15 @@ static void take_terminal(struct process *process, int *fds, size_t nfds)
 		close_fd(&fds[i]);
 }
 
+/* One that was killed and reaped before we had heard of it would be waited for for ever: then the end of the first child counts */
+static bool is_reaped(int pidfd)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 && errno == ESRCH;
+}
+
 static void take_successor(struct process *process, pid_t pid, int *fds, size_t nfds)
 {
-	if (nfds == 1 && pid > 0 && process->state == PROCESS_SETTING_UP) {
+	if (nfds == 1 && pid > 0 && process->state == PROCESS_SETTING_UP && !is_reaped(fds[0])) {
 		agent_unwatch_pid(process->container->agent, process);
 		close_fd(&process->pidfd);
 		process->pidfd = take_fd(&fds[0]);
