@@ -53,7 +53,8 @@ static const struct boot_mount {
 	{"dev", "dev", "devtmpfs", MS_NOSUID, "mode=755"},
 	{"proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
 	{"sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
-	{"cgroup", "sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
+	/* nsdelegate: below its own cgroup namespace's root a container may do as it likes, its limits there are not its own */
+	{"cgroup", "sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate"},
 	/* No flags: bind mounts of the exports below inherit them */
 	{MACHINE_FS_TAG, "run/roots", "virtiofs", 0, NULL},
 };

@@ -152,7 +152,10 @@ static int mount_bind(struct mount_work *work, int tree, struct err *err)
 
 /* ---- file systems ---- */
 
-/* In a user namespace without a cgroup namespace of its own the hierarchy cannot be mounted, only shown */
+/*
+ * Without a cgroup namespace of its own the hierarchy is shown, not mounted: in a user namespace that is not allowed, and else the new
+ * mount's options would become those of the whole hierarchy, nsdelegate gone
+ */
 static int clone_cgroup(const struct mount_work *work, struct err *err)
 {
 	cleanup_close int tree = open_tree(AT_FDCWD, work->rootfs->args->agent->cgroup_dir,
@@ -199,6 +202,8 @@ static int mount_scratch(const struct mount_work *work, unsigned long flags, str
 
 	if (r < 0)
 		return r;
+	if (cgroup && !work->rootfs->args->config->linux_.namespaces[OCI_NS_CGROUP].present)
+		return clone_cgroup(work, err);
 	if (strcmp(work->type, "overlay") == 0) {
 		r = mount_overlay(work, scratch, err);
 		if (r < 0)

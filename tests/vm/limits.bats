@@ -54,6 +54,19 @@ both() {
 	run -137 runtime run c2
 }
 
+@test "limits: a container that may write to its cgroup shapes what is below, and does not raise its limits" {
+	limited '{pids: {limit: 50}}' '(.mounts[] | select(.destination == "/sys/fs/cgroup") | .options) -= ["ro"]'
+	sh_args 'cd /sys/fs/cgroup; for f in pids.max=max memory.max=max cpu.weight=10000; do (echo ${f#*=} > ${f%=*}) 2> /dev/null || echo "${f%=*} refused"; done
+		mkdir a && echo 0 > a/cgroup.procs && echo +pids > cgroup.subtree_control && echo 7 > a/pids.max && echo "a $(cat a/pids.max)"; cat pids.max'
+	run -0 runtime run c1
+	[[ $output == $'pids.max refused\nmemory.max refused\ncpu.weight refused\na 7\n50' ]]
+	# the whole hierarchy in one container does not change it for others
+	edit '.linux.namespaces |= map(select(.type != "cgroup"))'
+	sh_args 'grep -c "^cgroup /sys/fs/cgroup cgroup2 rw,.*nsdelegate" /proc/self/mounts; cd /sys/fs/cgroup; ls -d c1; mkdir c1/a && echo made'
+	run -0 runtime run c1
+	[[ $output == $'1\nc1\nmade' ]]
+}
+
 @test "limits: the host's memory.max has room for the guest and what it costs" {
 	limited "{memory: {limit: $((128 * MIB)), reservation: $((32 * MIB)), swap: $((192 * MIB))}}"
 	both "$(show memory.max memory.low) grep MemTotal /proc/meminfo; ls /sys/fs/cgroup | grep -c memory.swap;"
