@@ -22,6 +22,8 @@
 #include "lib/io.h"
 
 #define PROCS_MAX (1u << 20) /* bytes of cgroup.procs that are looked at, per cgroup */
+#define DELEGATE_LIST "/sys/kernel/cgroup/delegate"
+#define DELEGATE_MAX 4096
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
 
 static int write_at(int dirfd, const char *name, const char *text)
@@ -69,6 +71,26 @@ int cgroup_make(int dirfd, const char *name, struct err *err)
 		return -err->code;
 	}
 	return fd;
+}
+
+int cgroup_give(int cgroup_fd, uid_t uid, struct err *err)
+{
+	char fallback[] = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
+	cleanup_free char *text = NULL;
+	char *list = fallback, *save = NULL;
+
+	if (io_read_file(AT_FDCWD, DELEGATE_LIST, DELEGATE_MAX, &text, NULL) > 0)
+		list = text;
+	if (fchown(cgroup_fd, uid, (gid_t)-1) < 0)
+		return err_sys(err, errno, "cannot give the cgroup to the container's user");
+	/* Not every cgroup has all of them */
+	for (char *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
+		if (fchownat(cgroup_fd, name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    errno != ENOENT)
+			return err_sys(err, errno, "cannot give '%.64s' to the container's user",
+				       name);
+	}
+	return 0;
 }
 
 /* A cgroup's name may begin with a dot */

@@ -13,6 +13,13 @@
 
 #include "lib/err.h"
 
+/**
+ * cgroup_give() - Give a cgroup's directory and the files in it that may be delegated to @uid
+ *
+ * Which files those are the kernel says: cgroups(7), /sys/kernel/cgroup/delegate. Return: 0 or -errno
+ */
+int cgroup_give(int cgroup_fd, uid_t uid, struct err *err);
+
 /** cgroup_enable_controllers() - Pass every controller on to the children of the cgroup @dirfd; Return: 0 or -errno */
 int cgroup_enable_controllers(int dirfd, struct err *err);
 /** cgroup_make() - Make cgroup @name below @dirfd; Return: its directory's descriptor, or -errno */

@@ -197,6 +197,8 @@ static int container_new(struct agent *agent, const struct container_request *re
 	if (container->cgroup_fd < 0)
 		return container->cgroup_fd;
 	r = container_limit(container, err);
+	if (r == 0)
+		r = container_give_cgroup(container, err);
 	if (r < 0) {
 		(void)cgroup_remove(agent->cgroup_fd, container->id);
 		return r;

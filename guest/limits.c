@@ -6,13 +6,16 @@
 #include "guest/limits.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "oci/limits.h"
 
 #include "guest/agent.pb-c.h"
+#include "guest/cgroup.h"
 #include "guest/device_rules.h"
+#include "guest/userns.h"
 
 /* @with_devices: the rules too, even if there are none */
 static int apply(struct container *container, const struct oci_resources *resources,
@@ -44,6 +47,36 @@ int container_limit(struct container *container, struct err *err)
 	/* A control file that is not there is no missing program */
 	return r < 0 ? err_set(err, r == -ENOMEM ? ENOMEM : EINVAL, "linux.resources: %s", why.msg)
 		     : 0;
+}
+
+static bool is_writable_cgroup(const struct oci_mount *mount)
+{
+	if (!mount->source || strcmp(mount->source, "cgroup") != 0 ||
+	    strcmp(mount->destination, "/sys/fs/cgroup") != 0)
+		return false;
+	for (size_t i = 0; i < mount->options.n; i++) {
+		if (strcmp(mount->options.items[i], "ro") == 0)
+			return false;
+	}
+	return true;
+}
+
+int container_give_cgroup(struct container *container, struct err *err)
+{
+	const struct oci_config *config = container->config;
+	bool wanted = false;
+	uid_t uid;
+	gid_t gid;
+
+	for (size_t i = 0; i < config->nmounts; i++)
+		wanted |= is_writable_cgroup(&config->mounts[i]);
+	if (!wanted || !config->linux_.namespaces[OCI_NS_CGROUP].present)
+		return 0;
+	/* A user that is not mapped is an error of the child's, with better words */
+	if (userns_host_ids(config, config->process.user.uid, config->process.user.gid, &uid,
+			    &gid) < 0)
+		return 0;
+	return cgroup_give(container->cgroup_fd, uid, err);
 }
 
 void container_update(struct container *container, const uint8_t *json, size_t len,

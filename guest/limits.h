@@ -14,6 +14,12 @@
 int container_limit(struct container *container, struct err *err);
 
 /**
+ * container_give_cgroup() - Let its user shape its new cgroup, if the configuration wants it so (runtime-spec config-linux.md,
+ * "Cgroup ownership"): a cgroup namespace, and the hierarchy mounted writable
+ */
+int container_give_cgroup(struct container *container, struct err *err);
+
+/**
  * container_update() - Apply a resources document to a container that has not ended; @call is answered
  *
  * All of it or nothing. Device rules, if there are any in it, take the place of all those before.

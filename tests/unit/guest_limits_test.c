@@ -118,13 +118,52 @@ static void test_update_devices(void **state)
 	delete ("c");
 }
 
+#define CGROUP(options)                \
+	",{\"destination\":\"/sys/fs/" \
+	"cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[" options "]}"
+#define USER "\"user\":{\"uid\":1000,\"gid\":1000}"
+#define SHAPE                                                                          \
+	"cd /sys/fs/cgroup; stat -c '%n %u:%g' . cgroup.procs cgroup.freeze; mkdir a " \
+	"2>/dev/null && echo 0 > a/cgroup.procs && cat /proc/self/cgroup | grep ^0; true"
+
+static void shape(const char *mounts, const char *namespaces, const char *linux_,
+		  const char *wanted)
+{
+	struct spec spec = {
+		.mounts = mounts, .process = "," USER, .namespaces = namespaces, .linux_ = linux_};
+	char text[4096];
+
+	assert_int_equal(run_sh(SHAPE, &spec, text, sizeof(text)), 0);
+	if (strcmp(text, wanted) != 0)
+		fail_msg("'%s' instead of '%s'", text, wanted);
+}
+
+/* A writable hierarchy is the user's, but for the limits; a read-only one is nobody's */
+static void test_owner(void **state)
+{
+	static const char nobodys[] = ". 0:0\ncgroup.procs 0:0\ncgroup.freeze 0:0\n";
+	char path[256];
+
+	(void)state;
+	shape(CGROUP("\"rw\""), NULL, NULL,
+	      ". 1000:0\ncgroup.procs 1000:0\ncgroup.freeze 0:0\n0::/a\n");
+	shape(CGROUP("\"nosuid\",\"ro\""), NULL, NULL, nobodys);
+	shape(NULL, NULL, NULL, nobodys);
+	path_in(path, "roots/0");
+	assert_int_equal(lchown(path, 70000, 80000), 0);
+	shape(CGROUP("\"rw\""), "{\"type\":\"user\"}," NAMESPACES,
+	      ",\"uidMappings\":[{\"containerID\":0,\"hostID\":70000,\"size\":1001}],"
+	      "\"gidMappings\":[{\"containerID\":0,\"hostID\":80000,\"size\":1001}]",
+	      ". 1000:65534\ncgroup.procs 1000:65534\ncgroup.freeze 65534:65534\n0::/a\n");
+	assert_int_equal(lchown(path, 0, 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_update),
-		cmocka_unit_test(test_update_devices),
+		cmocka_unit_test(test_devices), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_update),	cmocka_unit_test(test_update_devices),
+		cmocka_unit_test(test_owner),
 	};
 	int r;
 

@@ -65,6 +65,11 @@ both() {
 	sh_args 'grep -c "^cgroup /sys/fs/cgroup cgroup2 rw,.*nsdelegate" /proc/self/mounts; cd /sys/fs/cgroup; ls -d c1; mkdir c1/a && echo made'
 	run -0 runtime run c1
 	[[ $output == $'1\nc1\nmade' ]]
+	# as another user
+	edit '.linux.namespaces += [{type: "cgroup"}] | .process.user = {uid: 1000, gid: 1000}'
+	sh_args 'cd /sys/fs/cgroup; stat -c "%n %u" . cgroup.procs pids.max; mkdir a && echo 0 > a/cgroup.procs && echo +pids > cgroup.subtree_control && echo 7 > a/pids.max && cat a/pids.max'
+	run -0 runtime run c1
+	[[ $output == $'. 1000\ncgroup.procs 1000\npids.max 0\n7' ]]
 }
 
 @test "limits: the host's memory.max has room for the guest and what it costs" {
