@@ -130,6 +130,117 @@ static int check_amount(struct compiler *c, const struct sysfilter_rule *rule, s
 	return 0;
 }
 
+/* ---- rules that libseccomp cannot put together ---- */
+
+/* Does one argument have two conditions? They are alternatives then */
+static bool has_alternatives(const struct sysfilter_rule *rule)
+{
+	bool seen[SYSFILTER_ARGS] = {0};
+
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (seen[rule->args[i].index])
+			return true;
+		seen[rule->args[i].index] = true;
+	}
+	return false;
+}
+
+static const struct sysfilter_arg *condition_on(const struct sysfilter_rule *rule, uint32_t index)
+{
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (rule->args[i].index == index)
+			return &rule->args[i];
+	}
+	return NULL;
+}
+
+/* In the 32-bit ABI only the lower half of a value counts */
+static bool is_same(const struct sysfilter_arg *a, const struct sysfilter_arg *b, bool x86)
+{
+	uint64_t mask = x86 ? UINT32_MAX : UINT64_MAX;
+
+	if (a->op != b->op)
+		return false;
+	if (a->op != SYSFILTER_MASKED_EQ)
+		return !((a->value ^ b->value) & mask);
+	return !((a->value ^ b->value) & mask) &&
+	       !((a->value & a->value_two & mask) ^ (b->value & b->value_two & mask));
+}
+
+static bool has_later(const struct sysfilter_rule *rule, uint32_t index)
+{
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (rule->args[i].index > index)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Rules of one system call become a tree, by argument. Where two have the same conditions at first, among them one that is neither
+ * EQ nor MASKED_EQ, and the later one then goes on behind the earlier one, libseccomp 2.5 searches its tree for ever. Found by
+ * fuzzing, and bounded by trying thousands of pairs and triples.
+ */
+static bool is_endless(const struct sysfilter_rule *first, const struct sysfilter_rule *second,
+		       bool x86)
+{
+	bool branches = false;
+
+	if (first->nargs < 2 || second->nargs < 2 || has_alternatives(first) ||
+	    has_alternatives(second))
+		return false;
+	for (uint32_t i = 0; i < SYSFILTER_ARGS; i++) {
+		const struct sysfilter_arg *a = condition_on(first, i);
+		const struct sysfilter_arg *b = condition_on(second, i);
+
+		if (a && b && is_same(a, b, x86))
+			branches |= a->op != SYSFILTER_EQ && a->op != SYSFILTER_MASKED_EQ;
+		else if (a && branches) /* what @second has comes here or later, if anything */
+			return b || has_later(second, i);
+		else if (a || b)
+			return false;
+	}
+	return false;
+}
+
+static const char *common_name(const struct sysfilter_rule *a, const struct sysfilter_rule *b)
+{
+	for (size_t i = 0; i < a->nnames; i++) {
+		for (size_t j = 0; j < b->nnames; j++) {
+			if (strcmp(a->names[i], b->names[j]) == 0)
+				return a->names[i];
+		}
+	}
+	return NULL;
+}
+
+/* The library is not told of rules that say what happens anyway */
+static bool is_default(const struct sysfilter *f, const struct sysfilter_rule *rule)
+{
+	return verdict_of(rule->action, rule->data) ==
+	       verdict_of(f->default_action, f->default_data);
+}
+
+static int check_pairs(const struct sysfilter *f, size_t second, struct err *err)
+{
+	const struct sysfilter_rule *rule = &f->rules[second];
+
+	for (size_t i = 0; i < second && !is_default(f, rule); i++) {
+		const char *name;
+
+		if (is_default(f, &f->rules[i]) || !is_endless(&f->rules[i], rule, f->x86))
+			continue;
+		name = common_name(&f->rules[i], rule);
+		if (name)
+			return err_set(err, ENOTSUP,
+				       "'%s': libseccomp cannot combine this rule with "
+				       "syscalls[%zu], which has the same first condition, other "
+				       "than SCMP_CMP_EQ",
+				       name, i);
+	}
+	return 0;
+}
+
 static int check(struct compiler *c, struct err *err)
 {
 	const struct sysfilter *f = c->filter;
@@ -143,6 +254,8 @@ static int check(struct compiler *c, struct err *err)
 		r = check_rule(&f->rules[i], err);
 		if (r == 0)
 			r = check_amount(c, &f->rules[i], err);
+		if (r == 0)
+			r = check_pairs(f, i, err);
 		if (r < 0) {
 			err_prefix(err, "syscalls[%zu]", i);
 			return r;
@@ -157,19 +270,6 @@ bool sysfilter_syscall_is_known(const char *name)
 {
 	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR ||
 	       newer_number(name, NEWER_X86_64) >= 0;
-}
-
-/* Does one argument have two conditions? */
-static bool has_alternatives(const struct sysfilter_rule *rule)
-{
-	bool seen[SYSFILTER_ARGS] = {0};
-
-	for (size_t i = 0; i < rule->nargs; i++) {
-		if (seen[rule->args[i].index])
-			return true;
-		seen[rule->args[i].index] = true;
-	}
-	return false;
 }
 
 static struct scmp_arg_cmp condition_of(const struct sysfilter_arg *arg)
@@ -228,7 +328,6 @@ static int add_late(struct compiler *c, const struct sysfilter_rule *rule, const
 static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const char *name,
 		    struct err *err)
 {
-	bool is_default = verdict_of(rule->action, rule->data) == c->default_verdict;
 	int number = seccomp_syscall_resolve_name(name), r = 0;
 
 	if (number == __NR_SCMP_ERROR)
@@ -238,8 +337,8 @@ static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const
 			continue;
 		newer_name(&c->newer, (enum newer_abi)abi,
 			   seccomp_syscall_resolve_name_arch(abi_tokens[abi], name));
-		/* The library refuses a rule that says what happens anyway */
-		if (!is_default)
+		/* The library would refuse it */
+		if (!is_default(c->filter, rule))
 			r = add(c->ctx[abi], rule, number);
 		if (r < 0)
 			return err_sys(err, -r, "'%s': libseccomp refuses the rule", name);

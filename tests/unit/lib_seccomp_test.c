@@ -493,6 +493,57 @@ static void test_refused(void **state)
 		EINVAL, "syscalls[0]: args[0]");
 }
 
+#define WHEN(name_, ...)                                                            \
+	{                                                                           \
+		.action = SYSFILTER_ALLOW, NAMES("read", name_), ARGS(__VA_ARGS__), \
+	}
+#define SMALL(index_)                      \
+	{                                  \
+		index_, SYSFILTER_LT, 5, 0 \
+	}
+
+/* What libseccomp searches for ever, and what is near to it */
+static void test_endless(void **state)
+{
+	static const struct sysfilter_arg one = {1, SYSFILTER_EQ, 1, 0};
+	struct sysfilter_program p = {0};
+	struct sysfilter fine[] = {
+		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(2)), WHEN("dup", SMALL(0), SMALL(1)))},
+		{DENYING, RULES(WHEN("dup", one, SMALL(2)), WHEN("dup", one, SMALL(3)))},
+		{DENYING, RULES(WHEN("dup", SMALL(0)), WHEN("dup", SMALL(0), SMALL(3)))},
+		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(3)), WHEN("dup", SMALL(0)))},
+		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(1)), WHEN("dup", SMALL(0), SMALL(1)))},
+		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(0)), WHEN("dup", SMALL(0), SMALL(3)))},
+		{ALLOWING, RULES(WHEN("dup", SMALL(0), SMALL(1)), WHEN("dup", SMALL(0), SMALL(2)))},
+	};
+
+	(void)state;
+	refused(&(struct sysfilter){DENYING, RULES(WHEN("dup", SMALL(0), SMALL(1)), ALLOW("dup3"),
+						   WHEN("dup2", SMALL(2), SMALL(0)))},
+		ENOTSUP,
+		"syscalls[2]: 'read': libseccomp cannot combine this rule with syscalls[0]");
+	refused(&(struct sysfilter){DENYING,
+				    RULES(WHEN("dup", one, {0, SYSFILTER_NE, 7, 0}, SMALL(4)),
+					  WHEN("dup", {0, SYSFILTER_NE, 7, 0}, one,
+					       {4, SYSFILTER_EQ, 1, 0}))},
+		ENOTSUP, "syscalls[1]");
+	/* In the 32-bit ABI 2^32 + 5 is 5 */
+	refused(&(struct sysfilter){DENYING, .x86 = true,
+				    RULES(WHEN("dup", SMALL(0), SMALL(1)),
+					  WHEN("dup", {0, SYSFILTER_LT, (1ull << 32) + 5, 0},
+					       SMALL(2)))},
+		ENOTSUP, "syscalls[1]");
+	(void)alarm(20);
+	for (size_t i = 0; i < ARRAY_SIZE(fine); i++) {
+		struct err err = {0};
+
+		if (sysfilter_compile(&fine[i], &p, &err) < 0)
+			fail_msg("%zu: %s", i, err.msg);
+		sysfilter_release(&p);
+	}
+	(void)alarm(0);
+}
+
 static void test_too_much(void **state)
 {
 	static struct sysfilter_rule rules[2049];
@@ -611,6 +662,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_unknown_conditions),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_too_much),
 		cmocka_unit_test(test_kernel),
 	};
