@@ -24,7 +24,7 @@ struct ps_format {
 	size_t n;
 };
 
-/* Where names of users come from: a passwd file's text, borrowed; "" or NULL: numbers */
+/* Where names of users come from: a passwd file's text, borrowed, printable but for its line ends; "" or NULL: numbers */
 struct ps_users {
 	const char *passwd;
 };

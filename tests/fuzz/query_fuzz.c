@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a guest says: any bytes. Processes and figures that are accepted must be fit to print, and are printed (the bytes serve
- * as the container's passwd file too); short answers must leave a status or an error with a sentence.
+ * as the container's passwd file too, cleaned as its reader does); short answers must leave a status or an error with a sentence.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -32,6 +32,20 @@ static void check_line(char *line)
 		abort();
 	check_text(line);
 	free(line);
+}
+
+/* As read_passwd() of runtime/ps.c leaves a file */
+static char *clean_copy(const uint8_t *data, size_t size)
+{
+	char *text = strndup((const char *)data, size);
+
+	if (!text)
+		abort();
+	for (char *p = text; *p; p++) {
+		if (((unsigned char)*p < 0x20 && *p != '\n') || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	}
+	return text;
 }
 
 static void print_table(const struct control_processes *processes, const char *passwd)
@@ -107,9 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (processes.items[i].pid <= 0)
 				abort();
 		}
-		passwd = strndup((const char *)data, size);
-		if (!passwd)
-			abort();
+		passwd = clean_copy(data, size);
 		print_table(&processes, passwd);
 		free(passwd);
 		control_processes_release(&processes);

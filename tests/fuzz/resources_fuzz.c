@@ -41,7 +41,8 @@ static void check_plan(const struct oci_resources *resources, enum limits_side s
 		const struct limits_write *write = &limits.items[i];
 
 		/* One name below the cgroup's directory, one write of one line */
-		if (!write->file[0] || write->file[0] == '.' || strchr(write->file, '/') ||
+		if (!write->file[0] || strchr(write->file, '/') || strcmp(write->file, ".") == 0 ||
+		    strcmp(write->file, "..") == 0 ||
 		    (!write->is_unified && strchr(write->value, '\n')))
 			abort();
 		if (write->missing == LIMITS_ALTERNATIVE && i + 1 == limits.n)
