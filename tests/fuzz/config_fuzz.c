@@ -18,6 +18,13 @@
 #define RULES_MAX 8 /* of the filters that are compiled: more is only slower */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* As in seccomp_fuzz.c */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libseccomp.so\n";
+}
 
 static void check_process(const struct oci_process *process)
 {
