@@ -168,40 +168,6 @@ static int parse_io_priority(const struct json_at *at, struct oci_process *out, 
 
 /* ---- affinity ---- */
 
-/* Digits; Return: what follows, or NULL */
-static const char *parse_cpu(const char *text, unsigned int *out)
-{
-	if (*text < '0' || *text > '9')
-		return NULL;
-	for (*out = 0; *text >= '0' && *text <= '9'; text++) {
-		*out = *out * 10 + (unsigned int)(*text - '0');
-		if (*out >= CPU_SETSIZE)
-			return NULL;
-	}
-	return text;
-}
-
-int oci_cpu_set(const char *list, cpu_set_t *out)
-{
-	CPU_ZERO(out);
-	for (;;) {
-		unsigned int first, last;
-
-		list = parse_cpu(list, &first);
-		last = first;
-		if (list && *list == '-')
-			list = parse_cpu(list + 1, &last);
-		if (!list || last < first)
-			return -EINVAL;
-		for (unsigned int cpu = first; cpu <= last; cpu++)
-			CPU_SET(cpu, out);
-		if (!*list)
-			return 0;
-		if (*list++ != ',')
-			return -EINVAL;
-	}
-}
-
 static int check_list(const struct json_at *at, const char *key, const char *list, struct err *err)
 {
 	struct json_at here = {.parent = at, .name = key};

@@ -97,8 +97,8 @@ static void test_io_priority(void **state)
 
 static void test_affinity(void **state)
 {
-	static const char *const bad[] = {",",	"1,", "1-",   "-1",	"2-1",
-					  "1 ", "x",  "1024", "0-99999"};
+	static const char *const bad[] = {",",	 " ",	  "1-", "-1",	"2-1",
+					  "1 2", "1 - 2", "x",	"1024", "0-99999"};
 	struct oci_process *process = NULL;
 	cpu_set_t set;
 
@@ -111,6 +111,10 @@ static void test_affinity(void **state)
 	assert_int_equal(oci_cpu_set("0-1,1,1023", &set), 0);
 	assert_int_equal(CPU_COUNT(&set), 3);
 	assert_true(CPU_ISSET(1023, &set));
+	/* runc takes blanks and empty elements */
+	assert_int_equal(oci_cpu_set(" 0-1, 5 ,,\t7,", &set), 0);
+	assert_int_equal(CPU_COUNT(&set), 4);
+	assert_true(CPU_ISSET(7, &set));
 	assert_int_equal(oci_cpu_set("", &set), -EINVAL);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		char more[128];
