@@ -55,13 +55,15 @@ static void remember(struct limits *undo, const char *file, char *old)
 {
 	struct limits_write *items;
 
-	if (!old || !old[0])
+	if (!old)
 		return;
 	items = realloc(undo->items, (undo->n + 1) * sizeof(*items));
 	if (!items)
 		return;
 	undo->items = items;
-	items[undo->n] = (struct limits_write){.file = strdup(file), .value = strdup(old)};
+	items[undo->n] = (struct limits_write){.file = strdup(file),
+					       /* of nothing the kernel would see no write */
+					       .value = strdup(old[0] ? old : "\n")};
 	undo->n++;
 }
 

@@ -389,6 +389,12 @@ static void test_apply_all_or_nothing(void **state)
 	assert_int_equal(apply("{\"unified\":{\"memory.nope\":\"1\"}}", NULL, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, "unable to set unified resource \"memory.nope\""));
 	assert_file("pids.max", "max");
+	/* A file that was empty: an empty line empties it again */
+	put("cpuset.cpus", "\n");
+	assert_int_equal(
+		apply("{\"cpu\":{\"cpus\":\"0\"},\"unified\":{\"tea.pot\":\"1\"}}", NULL, &err),
+		-ENOENT);
+	assert_file("cpuset.cpus", "\n");
 }
 
 static void test_apply_alternative(void **state)
