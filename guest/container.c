@@ -335,6 +335,10 @@ static int fill_process(struct oci_process *process, const struct oci_config *co
 		process->user.has_umask = true;
 		process->user.umask = from->user.umask;
 	}
+	if (!process->has_oom_score_adj && from->has_oom_score_adj) {
+		process->has_oom_score_adj = true;
+		process->oom_score_adj = from->oom_score_adj;
+	}
 	if (!process->scheduler.present)
 		process->scheduler = from->scheduler;
 	if (!process->io_priority.present)

@@ -113,7 +113,8 @@ static void test_exec_inherits(void **state)
 		.process =
 			",\"user\":{\"uid\":0,\"gid\":0,\"umask\":7},\"scheduler\":{\"policy\":"
 			"\"SCHED_BATCH\",\"nice\":4},\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\","
-			"\"priority\":1},\"execCPUAffinity\":{\"final\":\"0\"}"};
+			"\"priority\":1},\"execCPUAffinity\":{\"final\":\"0\"},\"oomScoreAdj\":"
+			"321"};
 	static char text[4096];
 	struct io io = {.fds = {-1, -1, -1}};
 
@@ -124,21 +125,23 @@ static void test_exec_inherits(void **state)
 	assert_int_equal(exec_in("c", "e1",
 				 "\"sh\",\"-c\",\"umask; " SHOW
 				 "; /bin/busybox ionice; grep Cpus_allowed_list "
-				 "/proc/self/status\"",
+				 "/proc/self/status; cat /proc/self/oom_score_adj\"",
 				 NULL, &io),
 			 TTRPC_OK);
 	(void)read_text(io.fds[1], text, sizeof(text), NULL);
-	assert_string_equal(text, "0007\n4 0 3\nbest-effort: prio 1\nCpus_allowed_list:\t0\n");
+	assert_string_equal(text, "0007\n4 0 3\nbest-effort: prio 1\nCpus_allowed_list:\t0\n321\n");
 	close_io(&io);
 	io = new_io(false);
 	assert_int_equal(
-		exec_in("c", "e2", "\"sh\",\"-c\",\"umask; " SHOW "\"",
+		exec_in("c", "e2",
+			"\"sh\",\"-c\",\"umask; " SHOW "; cat /proc/self/oom_score_adj\"",
 			",\"user\":{\"uid\":0,\"gid\":0,\"umask\":9},\"scheduler\":{\"policy\":"
-			"\"SCHED_OTHER\"},\"execCPUAffinity\":{\"initial\":\"0\"}",
+			"\"SCHED_OTHER\"},\"execCPUAffinity\":{\"initial\":\"0\"},\"oomScoreAdj\":"
+			"7",
 			&io),
 		TTRPC_OK);
 	(void)read_text(io.fds[1], text, sizeof(text), NULL);
-	assert_string_equal(text, "0011\n0 0 0\n");
+	assert_string_equal(text, "0011\n0 0 0\n7\n");
 	close_io(&io);
 	io = (struct io){.fds = {-1, -1, -1}};
 	assert_int_equal(exec_in("c", "e3", "\"true\"",
