@@ -46,6 +46,19 @@ static const struct {
 	{"/proc/self/fd/2", "/dev/stderr"},
 };
 
+bool devices_is_common(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(default_devices); i++) {
+		if (st.st_rdev == makedev(default_devices[i].major, default_devices[i].minor))
+			return true;
+	}
+	return false;
+}
+
 /* Open the directory of @path, made if need be, and point @name at the last component */
 static int open_parent(struct rootfs *rootfs, const char *path, const char **name, struct err *err)
 {

@@ -13,6 +13,9 @@ int devices_make(struct rootfs *rootfs, struct err *err);
 /** devices_prepare() - For a user namespace: make the nodes before it is entered, in a mount namespace of the caller's own */
 int devices_prepare(struct rootfs *rootfs, struct err *err);
 
+/** devices_is_common() - Is @fd (O_PATH will do) a device that every container has anyway: null, zero, tty and so on? */
+bool devices_is_common(int fd);
+
 /**
  * terminal_open() - Open a new terminal from the container's own /dev/ptmx
  * @root:	The container's "/"

@@ -26,6 +26,7 @@
 #include "lib/path.h"
 
 #include "guest/copy_up.h"
+#include "guest/devices.h"
 #include "guest/mount_options.h"
 #include "guest/overlay.h"
 #include "guest/rootfs.h"
@@ -131,9 +132,9 @@ static int mount_bind(struct mount_work *work, int tree, struct err *err)
 
 	/*
 	 * A device node in an export is a file with an attribute that any user of the host who owns the file can write: without "dev"
-	 * by word it is no device (docs/threat-model.md)
+	 * by word it is no device (docs/threat-model.md), but for those that the container has in /dev anyway
 	 */
-	if (work->exported && !work->options->dev && rootfs_is_dir(tree))
+	if (work->exported && !work->options->dev && !devices_is_common(tree))
 		r = rootfs_set_attrs(tree, MOUNT_ATTR_NODEV, 0, true, err);
 	if (r == 0)
 		r = set_bind_flags(tree, work->options, err);

@@ -117,7 +117,7 @@ static void test_binds(void **state)
 		.mounts = BIND("/vol", "\"rbind\",\"rprivate\"") BIND("/etc/one", "\"bind\",\"ro\"")
 			BIND("/escape/ro", "\"rbind\",\"ro\",\"nosuid\",\"noexec\"")};
 
-	char path[256];
+	char path[256], file[300];
 
 	(void)state;
 	expect("cat /vol/data /etc/one; echo more > /vol/more; cat /escape/ro/more; touch "
@@ -129,6 +129,16 @@ static void test_binds(void **state)
 	/* A host user who owns a file of a volume can make a device of it: not here, unless asked for */
 	spec.mounts = BIND("/vol", "\"rbind\"") BIND("/etc/one", "\"bind\"")
 		BIND("/dev-vol", "\"rbind\",\"nodev\",\"dev\"");
+	path_in(path, "roots/2");
+	assert_int_equal(rename(path, strcat(strcpy(file, path), ".file")), 0);
+	assert_int_equal(mknod(path, S_IFCHR | 0666, makedev(1, 11)), 0);
+	expect("echo x > /etc/one || echo none", &spec,
+	       "none\nsh: can't create /etc/one: Permission denied\n");
+	assert_int_equal(unlink(path), 0);
+	/* Hiding a file by /dev/null is common */
+	assert_int_equal(mknod(path, S_IFCHR | 0666, makedev(1, 3)), 0);
+	expect("echo x > /etc/one && echo null", &spec, "null\n");
+	assert_int_equal(rename(file, path), 0);
 	path_in(path, "roots/1/null");
 	assert_int_equal(mknod(path, S_IFCHR | 0666, makedev(1, 3)), 0);
 	expect("echo x > /vol/null || echo none; echo x > /dev-vol/null && echo device", &spec,
