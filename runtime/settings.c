@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "lib/io.h"
+#include "lib/log.h"
 #include "oci/json.h"
 #include "runtime/size.h"
 #include "shim/control.h"
@@ -349,8 +350,13 @@ static int override(struct settings *settings, const struct oci_pair *pair, stru
 	int n = find_key(pair->key + strlen(SETTINGS_ANNOTATION_PREFIX));
 	int r;
 
-	if (n < 0)
-		return err_set(err, EINVAL, "%.100s: is unknown", pair->key);
+	/* No error: the specification's config.md, Annotations, "Implementations ... MUST NOT generate an error" */
+	if (n < 0) {
+		log_warn("config.json: annotations: %.100s is no key of the configuration: it has "
+			 "no effect",
+			 pair->key);
+		return 0;
+	}
 	if (!(settings->allowed & 1u << n))
 		return err_set(err, EINVAL,
 			       "%s: is not allowed here: the list '" ALLOWED_KEY
