@@ -115,9 +115,12 @@ static const char *show_nice(struct cell *cell)
 /* CPU time of the time since its start, in parts of @whole */
 static uint64_t cpu_share(const struct control_process *p, uint64_t whole)
 {
-	uint64_t elapsed = p->elapsed_ms ? p->elapsed_ms : 1;
+	uint64_t elapsed = p->elapsed_ms ? p->elapsed_ms : 1, share;
 
-	return (uint64_t)((double)p->cpu_ms * (double)whole / (double)elapsed);
+	/* The figures are a guest's: without an overflow what they say is of no interest */
+	if (__builtin_mul_overflow(p->cpu_ms, whole, &share))
+		return UINT64_MAX;
+	return share / elapsed;
 }
 
 static const char *show_c(struct cell *cell)
