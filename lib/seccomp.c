@@ -14,10 +14,14 @@
 
 #include <errno.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -30,6 +34,10 @@
 	2048 /* of those with arguments, each of which needs two instructions at least */
 #define TREE_FROM \
 	32 /* names from which a binary tree is worth it; libseccomp 2.5 breaks without any */
+
+#define PLAIN_MAX 64 /* rules with one condition that are compiled without a child */
+#define COMPILE_SECONDS \
+	5 /* processor time of that child; Docker's profile takes some milliseconds */
 
 static const uint32_t abi_tokens[NEWER_ABIS] = {
 	[NEWER_X86_64] = SCMP_ARCH_X86_64,
@@ -130,117 +138,6 @@ static int check_amount(struct compiler *c, const struct sysfilter_rule *rule, s
 	return 0;
 }
 
-/* ---- rules that libseccomp cannot put together ---- */
-
-/* Does one argument have two conditions? They are alternatives then */
-static bool has_alternatives(const struct sysfilter_rule *rule)
-{
-	bool seen[SYSFILTER_ARGS] = {0};
-
-	for (size_t i = 0; i < rule->nargs; i++) {
-		if (seen[rule->args[i].index])
-			return true;
-		seen[rule->args[i].index] = true;
-	}
-	return false;
-}
-
-static const struct sysfilter_arg *condition_on(const struct sysfilter_rule *rule, uint32_t index)
-{
-	for (size_t i = 0; i < rule->nargs; i++) {
-		if (rule->args[i].index == index)
-			return &rule->args[i];
-	}
-	return NULL;
-}
-
-/* In the 32-bit ABI only the lower half of a value counts */
-static bool is_same(const struct sysfilter_arg *a, const struct sysfilter_arg *b, bool x86)
-{
-	uint64_t mask = x86 ? UINT32_MAX : UINT64_MAX;
-
-	if (a->op != b->op)
-		return false;
-	if (a->op != SYSFILTER_MASKED_EQ)
-		return !((a->value ^ b->value) & mask);
-	return !((a->value ^ b->value) & mask) &&
-	       !((a->value & a->value_two & mask) ^ (b->value & b->value_two & mask));
-}
-
-static bool has_later(const struct sysfilter_rule *rule, uint32_t index)
-{
-	for (size_t i = 0; i < rule->nargs; i++) {
-		if (rule->args[i].index > index)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Rules of one system call become a tree, by argument. Where two have the same conditions at first, among them one that is neither
- * EQ nor MASKED_EQ, and the later one then goes on behind the earlier one, libseccomp 2.5 searches its tree for ever. Found by
- * fuzzing, and bounded by trying thousands of pairs and triples.
- */
-static bool is_endless(const struct sysfilter_rule *first, const struct sysfilter_rule *second,
-		       bool x86)
-{
-	bool branches = false;
-
-	if (first->nargs < 2 || second->nargs < 2 || has_alternatives(first) ||
-	    has_alternatives(second))
-		return false;
-	for (uint32_t i = 0; i < SYSFILTER_ARGS; i++) {
-		const struct sysfilter_arg *a = condition_on(first, i);
-		const struct sysfilter_arg *b = condition_on(second, i);
-
-		if (a && b && is_same(a, b, x86))
-			branches |= a->op != SYSFILTER_EQ && a->op != SYSFILTER_MASKED_EQ;
-		else if (a && branches) /* what @second has comes here or later, if anything */
-			return b || has_later(second, i);
-		else if (a || b)
-			return false;
-	}
-	return false;
-}
-
-static const char *common_name(const struct sysfilter_rule *a, const struct sysfilter_rule *b)
-{
-	for (size_t i = 0; i < a->nnames; i++) {
-		for (size_t j = 0; j < b->nnames; j++) {
-			if (strcmp(a->names[i], b->names[j]) == 0)
-				return a->names[i];
-		}
-	}
-	return NULL;
-}
-
-/* The library is not told of rules that say what happens anyway */
-static bool is_default(const struct sysfilter *f, const struct sysfilter_rule *rule)
-{
-	return verdict_of(rule->action, rule->data) ==
-	       verdict_of(f->default_action, f->default_data);
-}
-
-static int check_pairs(const struct sysfilter *f, size_t second, struct err *err)
-{
-	const struct sysfilter_rule *rule = &f->rules[second];
-
-	for (size_t i = 0; i < second && !is_default(f, rule); i++) {
-		const char *name;
-
-		if (is_default(f, &f->rules[i]) || !is_endless(&f->rules[i], rule, f->x86))
-			continue;
-		name = common_name(&f->rules[i], rule);
-		if (name)
-			return err_set(err, ENOTSUP,
-				       "'%s': libseccomp cannot combine this rule with "
-				       "syscalls[%zu], which has the same first condition, other "
-				       "than SCMP_CMP_EQ",
-				       name, i);
-	}
-	return 0;
-}
-
 static int check(struct compiler *c, struct err *err)
 {
 	const struct sysfilter *f = c->filter;
@@ -254,8 +151,6 @@ static int check(struct compiler *c, struct err *err)
 		r = check_rule(&f->rules[i], err);
 		if (r == 0)
 			r = check_amount(c, &f->rules[i], err);
-		if (r == 0)
-			r = check_pairs(f, i, err);
 		if (r < 0) {
 			err_prefix(err, "syscalls[%zu]", i);
 			return r;
@@ -270,6 +165,19 @@ bool sysfilter_syscall_is_known(const char *name)
 {
 	return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR ||
 	       newer_number(name, NEWER_X86_64) >= 0;
+}
+
+/* Does one argument have two conditions? They are alternatives then */
+static bool has_alternatives(const struct sysfilter_rule *rule)
+{
+	bool seen[SYSFILTER_ARGS] = {0};
+
+	for (size_t i = 0; i < rule->nargs; i++) {
+		if (seen[rule->args[i].index])
+			return true;
+		seen[rule->args[i].index] = true;
+	}
+	return false;
 }
 
 static struct scmp_arg_cmp condition_of(const struct sysfilter_arg *arg)
@@ -328,6 +236,7 @@ static int add_late(struct compiler *c, const struct sysfilter_rule *rule, const
 static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const char *name,
 		    struct err *err)
 {
+	bool is_default = verdict_of(rule->action, rule->data) == c->default_verdict;
 	int number = seccomp_syscall_resolve_name(name), r = 0;
 
 	if (number == __NR_SCMP_ERROR)
@@ -337,8 +246,8 @@ static int add_name(struct compiler *c, const struct sysfilter_rule *rule, const
 			continue;
 		newer_name(&c->newer, (enum newer_abi)abi,
 			   seccomp_syscall_resolve_name_arch(abi_tokens[abi], name));
-		/* The library would refuse it */
-		if (!is_default(c->filter, rule))
+		/* The library refuses a rule that says what happens anyway */
+		if (!is_default)
 			r = add(c->ctx[abi], rule, number);
 		if (r < 0)
 			return err_sys(err, -r, "'%s': libseccomp refuses the rule", name);
@@ -476,8 +385,7 @@ static int finish(struct compiler *c, struct sysfilter_program *out, struct err 
 	return 0;
 }
 
-int sysfilter_compile(const struct sysfilter *filter, struct sysfilter_program *out,
-		      struct err *err)
+static int compile(const struct sysfilter *filter, struct sysfilter_program *out, struct err *err)
 {
 	CLEANUP(compiler) struct compiler *c = calloc(1, sizeof(*c));
 	int r;
@@ -495,6 +403,105 @@ int sysfilter_compile(const struct sysfilter *filter, struct sysfilter_program *
 	if (r < 0)
 		return r;
 	return finish(c, out, err);
+}
+
+/* ---- where the library might not end ---- */
+
+/* What the child leaves in memory that it shares with its parent */
+struct outcome {
+	bool done;
+	int r;
+	struct err err;
+	size_t n;
+	struct sock_filter insns[BPF_MAXINSNS];
+};
+
+/* At most one condition in a rule, and few of these: as in Docker's profile */
+static bool is_plain(const struct sysfilter *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->nrules; i++) {
+		if (f->rules[i].nargs > 1)
+			return false;
+		n += f->rules[i].nargs ? f->rules[i].nnames : 0;
+	}
+	return n <= PLAIN_MAX;
+}
+
+static _Noreturn void compile_in_child(const struct sysfilter *filter, struct outcome *outcome)
+{
+	struct rlimit limit = {.rlim_cur = COMPILE_SECONDS, .rlim_max = COMPILE_SECONDS};
+	struct sysfilter_program program = {0};
+
+	/* A terminal's or an engine's signals are the parent's, and end the child with it */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)setrlimit(RLIMIT_CPU, &limit);
+	outcome->r = compile(filter, &program, &outcome->err);
+	if (outcome->r == 0) {
+		outcome->n = program.n;
+		memcpy(outcome->insns, program.insns, program.n * sizeof(program.insns[0]));
+	}
+	outcome->done = true;
+	_exit(0);
+}
+
+static int take_outcome(const struct outcome *outcome, struct sysfilter_program *out,
+			struct err *err)
+{
+	struct sock_filter *insns;
+
+	if (!outcome->done)
+		return err_set(
+			err, ENOTSUP,
+			"libseccomp cannot combine the rules' conditions: no result after %d "
+			"seconds",
+			COMPILE_SECONDS);
+	if (outcome->r < 0) {
+		if (err)
+			*err = outcome->err;
+		return outcome->r;
+	}
+	insns = malloc(outcome->n * sizeof(*insns));
+	if (!insns)
+		return err_sys(err, ENOMEM, "the filter");
+	memcpy(insns, outcome->insns, outcome->n * sizeof(*insns));
+	*out = (struct sysfilter_program){.insns = insns, .n = outcome->n};
+	return 0;
+}
+
+/*
+ * libseccomp 2.5 makes the rules of a system call a tree, by argument, and with several conditions in a rule it can search that
+ * for ever (found by fuzzing). So a child does it, for a limited time.
+ */
+static int compile_bounded(const struct sysfilter *filter, struct sysfilter_program *out,
+			   struct err *err)
+{
+	struct outcome *outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child;
+	int r;
+
+	if (outcome == MAP_FAILED)
+		return err_sys(err, errno, "the filter");
+	child = fork();
+	if (child == 0)
+		compile_in_child(filter, outcome);
+	if (child < 0) {
+		r = err_sys(err, errno, "a process for the filter");
+	} else {
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+		r = take_outcome(outcome, out, err);
+	}
+	(void)munmap(outcome, sizeof(*outcome));
+	return r;
+}
+
+int sysfilter_compile(const struct sysfilter *filter, struct sysfilter_program *out,
+		      struct err *err)
+{
+	return is_plain(filter) ? compile(filter, out, err) : compile_bounded(filter, out, err);
 }
 
 void sysfilter_release(struct sysfilter_program *program)

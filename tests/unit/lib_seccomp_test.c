@@ -511,29 +511,15 @@ static void test_endless(void **state)
 		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(2)), WHEN("dup", SMALL(0), SMALL(1)))},
 		{DENYING, RULES(WHEN("dup", one, SMALL(2)), WHEN("dup", one, SMALL(3)))},
 		{DENYING, RULES(WHEN("dup", SMALL(0)), WHEN("dup", SMALL(0), SMALL(3)))},
-		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(3)), WHEN("dup", SMALL(0)))},
-		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(1)), WHEN("dup", SMALL(0), SMALL(1)))},
 		{DENYING, RULES(WHEN("dup", SMALL(0), SMALL(0)), WHEN("dup", SMALL(0), SMALL(3)))},
 		{ALLOWING, RULES(WHEN("dup", SMALL(0), SMALL(1)), WHEN("dup", SMALL(0), SMALL(2)))},
 	};
 
 	(void)state;
+	(void)alarm(60);
 	refused(&(struct sysfilter){DENYING, RULES(WHEN("dup", SMALL(0), SMALL(1)), ALLOW("dup3"),
 						   WHEN("dup2", SMALL(2), SMALL(0)))},
-		ENOTSUP,
-		"syscalls[2]: 'read': libseccomp cannot combine this rule with syscalls[0]");
-	refused(&(struct sysfilter){DENYING,
-				    RULES(WHEN("dup", one, {0, SYSFILTER_NE, 7, 0}, SMALL(4)),
-					  WHEN("dup", {0, SYSFILTER_NE, 7, 0}, one,
-					       {4, SYSFILTER_EQ, 1, 0}))},
-		ENOTSUP, "syscalls[1]");
-	/* In the 32-bit ABI 2^32 + 5 is 5 */
-	refused(&(struct sysfilter){DENYING, .x86 = true,
-				    RULES(WHEN("dup", SMALL(0), SMALL(1)),
-					  WHEN("dup", {0, SYSFILTER_LT, (1ull << 32) + 5, 0},
-					       SMALL(2)))},
-		ENOTSUP, "syscalls[1]");
-	(void)alarm(20);
+		ENOTSUP, "libseccomp cannot combine the rules' conditions: no result after 5 s");
 	for (size_t i = 0; i < ARRAY_SIZE(fine); i++) {
 		struct err err = {0};
 
