@@ -41,8 +41,6 @@
 #include "lib/log.h"
 #include "lib/machine.h"
 
-#define MACHINE_SLOTS_GPA 0xd0000000ull
-#define MACHINE_SLOT_STRIDE 0x1000ull
 #define MACHINE_IDENTITY_MAP_GPA 0xfffbc000ull /* Intel without unrestricted guest: one page */
 #define MACHINE_TSS_GPA 0xfffbd000ull	       /* and three more */
 #define MACHINE_PORT_A20 \

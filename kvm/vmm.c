@@ -367,6 +367,38 @@ int vmm_send(const struct vmm *vmm, const struct vmm_msg *msg, int fd)
 	return io_send_fds(vmm->control_fd, msg, sizeof(*msg), &fd, fd >= 0 ? 1 : 0);
 }
 
+int vmm_add_net(const struct vmm *vmm, const struct vmm_net *net, struct err *err)
+{
+	struct vmm_msg msg = {.type = VMM_MSG_ADD_NET, .value = net->slot};
+	int fds[VMM_MSG_FDS_MAX], r;
+	size_t nfds = 0;
+
+	r = vmm_net_valid(net, err);
+	if (r < 0)
+		return r;
+	msg.flags = net->vhost ? VMM_NET_VHOST : 0;
+	memcpy(msg.net.mac, net->mac, sizeof(msg.net.mac));
+	msg.net.mtu = net->mtu;
+	msg.net.npairs = net->npairs;
+	for (unsigned int i = 0; i < net->npairs; i++)
+		fds[nfds++] = net->tap_fds[i];
+	for (unsigned int i = 0; net->vhost && i < net->npairs; i++)
+		fds[nfds++] = net->vhost_fds[i];
+	r = io_send_fds(vmm->control_fd, &msg, sizeof(msg), fds, nfds);
+	return r < 0 ? err_sys(err, -r, "sending the vmm a network device") : 0;
+}
+
+int vmm_remove_net(const struct vmm *vmm, uint32_t slot, struct err *err)
+{
+	struct vmm_msg msg = {.type = VMM_MSG_REMOVE_NET, .value = slot};
+	int r;
+
+	if (slot >= VMM_NET_SLOTS)
+		return err_set(err, EINVAL, "network slot %u is out of range", slot);
+	r = vmm_send(vmm, &msg, -1);
+	return r < 0 ? err_sys(err, -r, "asking the vmm to remove a network device") : 0;
+}
+
 int vmm_recv(const struct vmm *vmm, struct vmm_msg *msg, int *fd)
 {
 	cleanup_close int received = -1;
@@ -387,7 +419,7 @@ int vmm_recv(const struct vmm *vmm, struct vmm_msg *msg, int *fd)
 		return (int)n;
 	if (nfds == 0)
 		received = -1;
-	if (n != sizeof(*msg) || !vmm_msg_valid(msg, nfds == 1, true))
+	if (n != sizeof(*msg) || !vmm_msg_valid(msg, nfds, true))
 		return -EPROTO;
 	for (char *p = msg->text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)

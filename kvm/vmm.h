@@ -8,10 +8,12 @@
  *
  *   monitor → vmm   CONNECT {port} + fd    connect this stream socket to the guest's vsock port
  *                   ADD_EXPORT {id, flags} + fd, REMOVE_EXPORT {id}
+ *                   ADD_NET {slot, net} + fds, REMOVE_NET {slot}: see vmm_add_net()
  *                   STOP                   end at once; the other end's close means the same
  *   vmm → monitor   STARTED                vCPUs run
  *                   READY                  the agent listens
  *                   ACCEPT {port} + fd     a program in the guest connected to the host's port
+ *                   NET_ADDED {slot, errno, text}, NET_REMOVED {slot, errno, text}
  *                   ENDED {end, text}      the last message: the guest has ended, and how
  *
  * The vmm says nothing about containers; it gets memory, vCPUs, files, sockets.
@@ -32,6 +34,9 @@
 #define VMM_CONTROL_FD 3	       /* in the new process */
 #define VMM_VCPUS_MAX 254
 #define VMM_MEMORY_MIN (64ull << 20)
+#define VMM_NET_SLOTS MACHINE_LATE_SLOTS
+#define VMM_NET_QUEUES_MAX 4 /* pairs of queues of one network device */
+#define VMM_NET_MTU_MIN 68
 
 enum vmm_end {
 	VMM_END_NONE = 0,
@@ -54,20 +59,39 @@ enum vmm_msg_type {
 	VMM_MSG_ADD_EXPORT,
 	VMM_MSG_REMOVE_EXPORT,
 	VMM_MSG_STOP,
+	VMM_MSG_ADD_NET,
+	VMM_MSG_REMOVE_NET,
 	VMM_MSG_STARTED = 0x100,
 	VMM_MSG_READY,
 	VMM_MSG_ACCEPT,
 	VMM_MSG_ENDED,
+	VMM_MSG_NET_ADDED,
+	VMM_MSG_NET_REMOVED,
 };
 
-/* Every message is this struct whole, with at most one descriptor beside it (CONFIG: see vmm.c) */
+/* ADD_NET's part of a message; all zeros in every other */
+struct vmm_msg_net {
+	uint8_t mac[6];
+	uint16_t mtu;	   /* 0: the guest keeps its default */
+	uint16_t npairs;   /* 1 to VMM_NET_QUEUES_MAX */
+	uint16_t reserved; /* 0 */
+};
+
+/*
+ * Every message is this struct whole, with at most one descriptor beside it (CONFIG: see vmm.c; ADD_NET: one tap queue per
+ * pair, then, with VMM_NET_VHOST, one vhost-net descriptor per pair).
+ */
 struct vmm_msg {
-	uint32_t type;		 /* enum vmm_msg_type */
-	uint32_t value;		 /* port, export id, enum vmm_end */
-	uint32_t flags;		 /* ADD_EXPORT: VMM_EXPORT_* */
+	uint32_t type;	/* enum vmm_msg_type */
+	uint32_t value; /* port, export id, slot, enum vmm_end */
+	uint32_t
+		flags; /* ADD_EXPORT: VMM_EXPORT_*; ADD_NET: VMM_NET_*; NET_ADDED, NET_REMOVED: 0 or an errno */
 	uint32_t reserved;	 /* 0 */
+	struct vmm_msg_net net;	 /* ADD_NET */
 	char text[VMM_TEXT_MAX]; /* NUL-terminated */
 };
+
+#define VMM_NET_VHOST (1u << 0)
 
 #define VMM_EXPORT_READ_ONLY (1u << 0)
 #define VMM_EXPORT_COHERENT \
@@ -121,6 +145,45 @@ void vmm_release(struct vmm *vmm);
 int vmm_send(const struct vmm *vmm, const struct vmm_msg *msg, int fd);
 /** vmm_recv() - Receive one; Return: 1 with @msg checked and @fd (-1 or owned by the caller), 0 at the end, -EAGAIN, -EPROTO, -errno */
 int vmm_recv(const struct vmm *vmm, struct vmm_msg *msg, int *fd);
+
+/*
+ * A network device to add. The taps are the caller's to open and configure:
+ *
+ *   TUNSETIFF with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR (| IFF_MULTI_QUEUE when npairs > 1, then once per pair), O_NONBLOCK set;
+ *   the interface up and tied to what it serves. The vmm sets the header's size and the offloads itself, as the guest
+ *   negotiates them, and with several pairs attaches and detaches queues (TUNSETQUEUE); none of this needs a capability.
+ *   Whoever holds a queue's descriptor can also make the tap persistent (TUNSETPERSIST): delete it by name in the end.
+ *
+ *   vhost: /dev/vhost-net opened O_RDWR once per pair, nothing done with it yet (its owner is whoever asks first: the vmm).
+ *
+ * The vmm decides nothing: with vhost descriptors the kernel moves the packets, without them a thread of the vmm does.
+ */
+struct vmm_net {
+	uint32_t slot;	 /* < VMM_NET_SLOTS, empty */
+	uint8_t mac[6];	 /* as the guest shall see it; a unicast address */
+	uint16_t mtu;	 /* 0: not told to the guest; else ≥ VMM_NET_MTU_MIN */
+	uint16_t npairs; /* 1 to VMM_NET_QUEUES_MAX; more than the guest has vCPUs are never used */
+	bool vhost;	 /* vhost_fds are there */
+	/* descriptors, borrowed for the call */
+	int tap_fds[VMM_NET_QUEUES_MAX];
+	int vhost_fds[VMM_NET_QUEUES_MAX];
+};
+
+/**
+ * vmm_add_net() - Fill a slot with a network device
+ *
+ * Answered by VMM_MSG_NET_ADDED {slot, errno, text} from vmm_recv(): after 0 the agent can bind the slot (slot_bind() of
+ * guest/slots.h), after an error the slot is empty. Answers come in the order of the requests.
+ * Return: 0 when the request is on its way, -EINVAL for a bad one, -EAGAIN when the vmm does not read, -errno; @err filled.
+ */
+int vmm_add_net(const struct vmm *vmm, const struct vmm_net *net, struct err *err);
+/**
+ * vmm_remove_net() - Empty a slot: reset its device and close its descriptors, whatever the guest does
+ *
+ * The agent should have unbound it (slot_unbind()): a driver that is still there finds a dead device. Answered by
+ * VMM_MSG_NET_REMOVED {slot, errno, text}; after it the slot can be filled anew. Return: as vmm_add_net()
+ */
+int vmm_remove_net(const struct vmm *vmm, uint32_t slot, struct err *err);
 
 /** vmm_main() - The vmm process itself, called by main() for argv[0] == VMM_PROGRAM_NAME; Return: its exit code */
 int vmm_main(int argc, char **argv);

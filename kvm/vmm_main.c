@@ -68,6 +68,18 @@ static int send_msg(enum vmm_msg_type type, uint32_t value, const char *text, in
 	return io_send_fds(VMM_CONTROL_FD, &msg, sizeof(msg), &fd, fd >= 0 ? 1 : 0);
 }
 
+/* The monitor reads its answers: that there is no room for one is its failure, and without it nobody knows the slot's state */
+static void send_answer(struct vmm_process *p, enum vmm_msg_type type, uint32_t slot, int r,
+			const char *text)
+{
+	struct vmm_msg msg = {.type = type, .value = slot, .flags = (uint32_t)-r};
+
+	snprintf(msg.text, sizeof(msg.text), "%s", r < 0 ? text : "");
+	if (io_send_fds(VMM_CONTROL_FD, &msg, sizeof(msg), NULL, 0) < 0)
+		machine_end(p->machine, VMM_END_FAILED,
+			    "cannot tell the monitor of network slot %u", slot);
+}
+
 static void send_ended(enum vmm_end end, const char *text)
 {
 	struct pollfd pfd = {.fd = VMM_CONTROL_FD, .events = POLLOUT};
@@ -115,22 +127,40 @@ static void add_export(struct vmm_process *p, uint32_t id, uint32_t flags, int *
 	(void)take_fd(fd);
 }
 
-static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fd)
+static void add_net(struct vmm_process *p, const struct vmm_msg *msg, const int *fds)
+{
+	(void)fds;
+	send_answer(p, VMM_MSG_NET_ADDED, msg->value, -ENOTSUP, "no network devices yet");
+}
+
+static void remove_net(struct vmm_process *p, uint32_t slot)
+{
+	send_answer(p, VMM_MSG_NET_REMOVED, slot, -ENOTSUP, "no network devices yet");
+}
+
+/* Takes what it keeps of @fds, by setting them to -1 */
+static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fds)
 {
 	struct err err = {0};
 
 	switch (msg->type) {
 	case VMM_MSG_CONNECT:
 		/* A refusal closes the stream, which is what the monitor sees of any failed connection */
-		if (virtio_vsock_connect(p->vsock, msg->value, take_fd(fd)) < 0)
+		if (virtio_vsock_connect(p->vsock, msg->value, take_fd(&fds[0])) < 0)
 			log_debug("Cannot connect to the guest's port %u", msg->value);
 		break;
 	case VMM_MSG_ADD_EXPORT:
-		add_export(p, msg->value, msg->flags, fd);
+		add_export(p, msg->value, msg->flags, &fds[0]);
 		break;
 	case VMM_MSG_REMOVE_EXPORT:
 		if (fuse_server_remove_root(p->files, msg->value, &err) < 0)
 			log_debug("Cannot remove export %u: %s", msg->value, err.msg);
+		break;
+	case VMM_MSG_ADD_NET:
+		add_net(p, msg, fds);
+		break;
+	case VMM_MSG_REMOVE_NET:
+		remove_net(p, msg->value);
 		break;
 	default: /* vmm_msg_valid() has let STOP through, and nothing else */
 		machine_end(p->machine, VMM_END_STOPPED, "the guest was stopped");
@@ -141,26 +171,26 @@ static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fd
 static void on_control(struct loop_source *source, uint32_t events)
 {
 	struct vmm_process *p = container_of(source, struct vmm_process, control);
-	cleanup_close int fd = -1;
+	int fds[VMM_MSG_FDS_MAX];
 	struct vmm_msg msg;
 	size_t nfds = 0;
 	ssize_t n;
 
 	(void)events;
-	n = io_recv_fds(VMM_CONTROL_FD, &msg, sizeof(msg), &fd, 1, &nfds);
+	n = io_recv_fds(VMM_CONTROL_FD, &msg, sizeof(msg), fds, VMM_MSG_FDS_MAX, &nfds);
 	if (n == -EAGAIN)
 		return;
-	if (nfds == 0)
-		fd = -1;
 	if (n == 0 || n == -ECONNRESET) {
 		machine_end(p->machine, VMM_END_STOPPED, "the monitor is gone");
 		loop_del(source);
-	} else if (n != sizeof(msg) || !vmm_msg_valid(&msg, nfds == 1, false)) {
+	} else if (n != sizeof(msg) || !vmm_msg_valid(&msg, nfds, false)) {
 		machine_end(p->machine, VMM_END_FAILED, "the monitor sent a malformed message");
 		loop_del(source);
 	} else {
-		handle_msg(p, &msg, &fd);
+		handle_msg(p, &msg, fds);
 	}
+	for (size_t i = 0; i < nfds; i++)
+		close_fd(&fds[i]);
 }
 
 static void on_ended(struct loop_source *source, uint32_t events)

@@ -27,20 +27,27 @@ static const char *const end_names[] = {
 	[VMM_END_FAILED] = "failed",
 };
 
+#define ERRNO_MAX 4095u /* the kernel's own limit */
+
 static const struct {
 	uint32_t type;
-	bool from_vmm, has_fd;
+	bool from_vmm;
+	uint8_t nfds; /* ADD_NET: see net_is_valid() */
 	uint32_t value_max, flags_max;
 } msg_rules[] = {
-	{VMM_MSG_CONNECT, false, true, UINT32_MAX - 1, 0},
-	{VMM_MSG_ADD_EXPORT, false, true, MACHINE_EXPORTS_MAX - 1,
+	{VMM_MSG_CONNECT, false, 1, UINT32_MAX - 1, 0},
+	{VMM_MSG_ADD_EXPORT, false, 1, MACHINE_EXPORTS_MAX - 1,
 	 VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT},
-	{VMM_MSG_REMOVE_EXPORT, false, false, MACHINE_EXPORTS_MAX - 1, 0},
-	{VMM_MSG_STOP, false, false, 0, 0},
-	{VMM_MSG_STARTED, true, false, 0, 0},
-	{VMM_MSG_READY, true, false, 0, 0},
-	{VMM_MSG_ACCEPT, true, true, UINT32_MAX - 1, 0},
-	{VMM_MSG_ENDED, true, false, VMM_END_FAILED, 0},
+	{VMM_MSG_REMOVE_EXPORT, false, 0, MACHINE_EXPORTS_MAX - 1, 0},
+	{VMM_MSG_STOP, false, 0, 0, 0},
+	{VMM_MSG_ADD_NET, false, 0, VMM_NET_SLOTS - 1, VMM_NET_VHOST},
+	{VMM_MSG_REMOVE_NET, false, 0, VMM_NET_SLOTS - 1, 0},
+	{VMM_MSG_STARTED, true, 0, 0, 0},
+	{VMM_MSG_READY, true, 0, 0, 0},
+	{VMM_MSG_ACCEPT, true, 1, UINT32_MAX - 1, 0},
+	{VMM_MSG_ENDED, true, 0, VMM_END_FAILED, 0},
+	{VMM_MSG_NET_ADDED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
+	{VMM_MSG_NET_REMOVED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
 };
 
 const char *vmm_end_name(enum vmm_end end)
@@ -48,7 +55,25 @@ const char *vmm_end_name(enum vmm_end end)
 	return (size_t)end < ARRAY_SIZE(end_names) ? end_names[end] : "unknown";
 }
 
-bool vmm_msg_valid(const struct vmm_msg *msg, bool has_fd, bool from_vmm)
+static bool net_is_valid(const struct vmm_msg_net *net, uint32_t flags, size_t nfds)
+{
+	if (net->reserved != 0 || (net->mac[0] & 1) ||
+	    (net->mtu != 0 && net->mtu < VMM_NET_MTU_MIN) || net->npairs < 1 ||
+	    net->npairs > VMM_NET_QUEUES_MAX)
+		return false;
+	return nfds == net->npairs * (flags & VMM_NET_VHOST ? 2u : 1u);
+}
+
+static bool rest_is_valid(const struct vmm_msg *msg, size_t nfds, size_t expected_fds)
+{
+	static const struct vmm_msg_net none;
+
+	if (msg->type == VMM_MSG_ADD_NET)
+		return net_is_valid(&msg->net, msg->flags, nfds);
+	return nfds == expected_fds && memcmp(&msg->net, &none, sizeof(none)) == 0;
+}
+
+bool vmm_msg_valid(const struct vmm_msg *msg, size_t nfds, bool from_vmm)
 {
 	if (msg->reserved != 0 || !memchr(msg->text, '\0', sizeof(msg->text)))
 		return false;
@@ -56,10 +81,26 @@ bool vmm_msg_valid(const struct vmm_msg *msg, bool has_fd, bool from_vmm)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(msg_rules); i++)
 		if (msg_rules[i].type == msg->type)
-			return msg_rules[i].from_vmm == from_vmm && msg_rules[i].has_fd == has_fd &&
+			return msg_rules[i].from_vmm == from_vmm &&
 			       msg->value <= msg_rules[i].value_max &&
-			       msg->flags <= msg_rules[i].flags_max;
+			       msg->flags <= msg_rules[i].flags_max &&
+			       rest_is_valid(msg, nfds, msg_rules[i].nfds);
 	return false;
+}
+
+int vmm_net_valid(const struct vmm_net *net, struct err *err)
+{
+	if (net->slot >= VMM_NET_SLOTS)
+		return err_set(err, EINVAL, "network slot %u is out of range", net->slot);
+	if (net->mac[0] & 1)
+		return err_set(err, EINVAL, "the network device's address is a multicast one");
+	if (net->mtu != 0 && net->mtu < VMM_NET_MTU_MIN)
+		return err_set(err, EINVAL, "an MTU of %u is less than %d", net->mtu,
+			       VMM_NET_MTU_MIN);
+	if (net->npairs < 1 || net->npairs > VMM_NET_QUEUES_MAX)
+		return err_set(err, EINVAL, "%u pairs of queues; 1 to %d are possible", net->npairs,
+			       VMM_NET_QUEUES_MAX);
+	return 0;
 }
 
 static int check_numbers(uint64_t memory_bytes, uint32_t nvcpus, uint32_t max_vcpus,

@@ -41,7 +41,10 @@ struct vmm_wire_config {
 int vmm_wire_valid(const struct vmm_wire_config *wire, size_t nfds, struct err *err);
 /** vmm_config_valid() - Check a caller's configuration; Return: 0, -EINVAL or -E2BIG */
 int vmm_config_valid(const struct vmm_config *config, struct err *err);
-/** vmm_msg_valid() - Is a message, received with a descriptor or not, one the monitor (or the vmm) may send? */
-bool vmm_msg_valid(const struct vmm_msg *msg, bool has_fd, bool from_vmm);
+#define VMM_MSG_FDS_MAX (2 * VMM_NET_QUEUES_MAX) /* beside a message other than CONFIG */
+/** vmm_msg_valid() - Is a message, received with @nfds descriptors, one the monitor (or the vmm) may send? */
+bool vmm_msg_valid(const struct vmm_msg *msg, size_t nfds, bool from_vmm);
+/** vmm_net_valid() - Check a caller's network device; Return: 0 or -EINVAL */
+int vmm_net_valid(const struct vmm_net *net, struct err *err);
 
 #endif

@@ -21,6 +21,20 @@
 #define MACHINE_RESET_MAGIC_GPA 0x472
 #define MACHINE_RESET_MAGIC_WARM 0x1234
 
+/*
+ * Device slots: virtio-mmio windows of 512 bytes, one page apart. Those that have their device from boot on come first; the
+ * MACHINE_LATE_SLOTS behind them exist from boot too, but are empty (device id 0), so that the guest's kernel knows the platform
+ * device and leaves it unbound. The vmm fills one, then the agent writes the platform device's name to
+ * /sys/bus/platform/drivers/virtio-mmio/bind (guest/slots.h). Each slot has an interrupt line of its own; the command line
+ * gives each its number in the bus, so that Linux' name of late slot n is "virtio-mmio.<MACHINE_BOOT_SLOTS + n>".
+ */
+#define MACHINE_SLOTS_GPA 0xd0000000ull
+#define MACHINE_SLOT_STRIDE 0x1000ull
+#define MACHINE_BOOT_SLOTS 6
+#define MACHINE_LATE_SLOTS 8
+#define MACHINE_SLOT_NAME \
+	"virtio-mmio.%u" /* argument: MACHINE_BOOT_SLOTS + the late slot's number */
+
 #define MACHINE_GUEST_CID 3 /* always */
 #define MACHINE_HOST_CID 2
 #define MACHINE_VSOCK_PORT_AGENT 1024  /* the agent's ttrpc service listens here */
