@@ -6,8 +6,9 @@
  *   irqchip    in the kernel: PICs, IOAPIC with 24 pins, one APIC per vCPU, and the PIT (a kernel with kvmclock and the TSC
  *              deadline timer never programs it; others need it to measure their clock)
  *   ports      0x64 reset, 0x5e0 the agent's; every other port reads as all ones and swallows writes, as on a PC
- *   devices    virtio-mmio slots of 512 bytes, one page apart from 0xd0000000, announced on the kernel's command line:
- *              virtio_mmio.device=512@0xd0000000:5 …
+ *   devices    virtio-mmio slots of 512 bytes, one page apart from 0xd0000000, announced on the kernel's command line with
+ *              address, interrupt line and number: virtio_mmio.device=512@0xd0000000:5:0 … (lib/machine.h); boot slots as
+ *              needed, then all late ones, empty (what a kernel spends on each is one read of its id)
  *
  * Interrupt lines: a slot has a line of its own, edge-triggered (x86_mptable.c): irqfd raises and lowers it at once, and the driver
  * reads what happened from InterruptStatus, so nothing is lost between two edges. Lines of PC devices that a kernel may
@@ -20,7 +21,7 @@
  * APIC a halted vCPU sleeps in KVM whatever its flags are. The monitor's heartbeat finds that guest, like any other that hangs.
  *
  * Threads: made, booted, stopped and freed by the main thread. machine_pio(), machine_mmio() and machine_end() are called by vCPU
- * threads; the slots array does not change while they run, each slot has its own lock.
+ * threads; the slots array does not change while they run, each slot has its own lock (devices come and go under it).
  */
 #include "kvm/machine.h"
 
@@ -47,7 +48,8 @@
 	0x61 /* system control port: kernels wait for bits in it when they calibrate */
 #define MACHINE_RESET_COMMAND 0xfe
 
-static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5, 6, 7, 9, 10, 11, 16, 17, 18, 19, 20, 21};
+static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5,	6,  7,	9,  10, 11, 16,
+						    17, 18, 19, 20, 21, 22, 23};
 
 /* ---- ends --------------------------------------------------------------------------------------------------------- */
 
@@ -146,7 +148,7 @@ static struct machine_slot *find_slot(struct machine *m, gpa_t gpa, unsigned int
 		return NULL;
 	index = (gpa - MACHINE_SLOTS_GPA) / MACHINE_SLOT_STRIDE;
 	offset = (gpa - MACHINE_SLOTS_GPA) % MACHINE_SLOT_STRIDE;
-	if (index >= m->nslots || offset >= VIRTIO_MMIO_WINDOW ||
+	if (index >= MACHINE_SLOTS_MAX || !m->slots[index].mmio || offset >= VIRTIO_MMIO_WINDOW ||
 	    size > VIRTIO_MMIO_WINDOW - offset)
 		return NULL;
 	return &m->slots[index];
@@ -174,7 +176,7 @@ static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int
 	struct kvm_ioeventfd e = {
 		.datamatch = queue, .len = 4, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 
-	for (unsigned int i = 0; i < m->nslots; i++) {
+	for (unsigned int i = 0; i < MACHINE_SLOTS_MAX; i++) {
 		if (m->slots[i].mmio != mmio)
 			continue;
 		e.addr = m->slots[i].gpa + VIRTIO_MMIO_NOTIFY_OFFSET;
@@ -184,30 +186,57 @@ static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int
 	return -ENODEV;
 }
 
-int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *err)
+/* Make slot @index of the bus, with @dev (owned, also on failure) or empty */
+static int make_slot(struct machine *m, unsigned int index, struct virtio_dev *dev, struct err *err)
 {
-	struct machine_slot *slot = &m->slots[m->nslots];
+	struct machine_slot *slot = &m->slots[index];
 	struct kvm_irqfd irqfd = {0};
 
-	if (m->nslots == MACHINE_SLOTS_MAX) {
-		if (dev)
-			dev->ops->free(dev);
-		return err_set(err, ENOSPC,
-			       "the machine has %d slots for devices, and all are taken",
-			       MACHINE_SLOTS_MAX);
-	}
+	slot->machine = m;
+	slot->gpa = MACHINE_SLOTS_GPA + index * MACHINE_SLOT_STRIDE;
+	slot->gsi = slot_gsi[index];
 	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host, err);
 	if (!slot->mmio)
 		return err && err->code ? -err->code : -ENOMEM;
-	slot->machine = m;
-	slot->gpa = MACHINE_SLOTS_GPA + m->nslots * MACHINE_SLOT_STRIDE;
-	slot->gsi = slot_gsi[m->nslots];
-	m->nslots++;
 	irqfd.fd = (uint32_t)virtio_mmio_irq_fd(slot->mmio);
 	irqfd.gsi = slot->gsi;
 	if (ioctl(m->vm_fd, KVM_IRQFD, &irqfd) < 0)
 		return err_sys(err, errno, "KVM_IRQFD for interrupt line %u", slot->gsi);
 	return 0;
+}
+
+int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *err)
+{
+	if (m->nboot == MACHINE_BOOT_SLOTS) {
+		dev->ops->free(dev);
+		return err_set(err, ENOSPC,
+			       "the machine has %d slots for devices, and all are taken",
+			       MACHINE_BOOT_SLOTS);
+	}
+	return make_slot(m, m->nboot++, dev, err);
+}
+
+int machine_add_late_slots(struct machine *m, struct err *err)
+{
+	for (unsigned int i = MACHINE_BOOT_SLOTS; i < MACHINE_SLOTS_MAX; i++) {
+		int r = make_slot(m, i, NULL, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int machine_plug(struct machine *m, unsigned int slot, struct virtio_dev *dev, struct err *err)
+{
+	return virtio_mmio_plug(m->slots[MACHINE_BOOT_SLOTS + slot].mmio, dev, err);
+}
+
+int machine_unplug(struct machine *m, unsigned int slot, struct err *err)
+{
+	int r = virtio_mmio_unplug(m->slots[MACHINE_BOOT_SLOTS + slot].mmio);
+
+	return r < 0 ? err_set(err, -r, "the slot has no device") : 0;
 }
 
 /* ---- making it ---------------------------------------------------------------------------------------------------- */
@@ -300,10 +329,12 @@ int machine_cmdline(const struct machine *m, char *out, struct err *err)
 		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " maxcpus=%u", m->config.nvcpus);
 		len += (size_t)n;
 	}
-	for (unsigned int i = 0; i < m->nslots; i++) {
-		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " virtio_mmio.device=%d@%#llx:%u",
+	for (unsigned int i = 0; i < MACHINE_SLOTS_MAX; i++) {
+		if (!m->slots[i].gpa)
+			continue;
+		n = snprintf(out + len, VMM_CMDLINE_MAX - len, " virtio_mmio.device=%d@%#llx:%u:%u",
 			     VIRTIO_MMIO_WINDOW, (unsigned long long)m->slots[i].gpa,
-			     m->slots[i].gsi);
+			     m->slots[i].gsi, i);
 		len += (size_t)n;
 	}
 	if (strlen(extra) >= VMM_CMDLINE_MAX - len - 1)
@@ -387,11 +418,11 @@ void machine_stop(struct machine *m)
 		vcpu_kick(&m->vcpus[i]);
 	for (unsigned int i = 0; i < m->nvcpus; i++)
 		vcpu_join(&m->vcpus[i]);
-	for (unsigned int i = 0; i < m->nslots; i++) {
+	for (unsigned int i = 0; i < MACHINE_SLOTS_MAX; i++) {
 		virtio_mmio_free(m->slots[i].mmio);
 		m->slots[i].mmio = NULL;
 	}
-	m->nslots = 0;
+	m->nboot = 0;
 }
 
 void machine_free(struct machine *m)

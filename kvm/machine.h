@@ -16,15 +16,16 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-#define MACHINE_SLOTS_MAX 12 /* interrupt lines 5 to 7, 9 to 11 and 16 to 21, see machine.c */
+/* The boot slots have interrupt lines 5 to 7 and 9 to 11, the late ones 16 to 23: see machine.c */
+#define MACHINE_SLOTS_MAX (MACHINE_BOOT_SLOTS + MACHINE_LATE_SLOTS)
 
 struct vcpu;
 struct machine;
 
 struct machine_slot {
 	struct machine *machine;  /* for callbacks that get the slot only */
-	struct virtio_mmio *mmio; /* owned */
-	gpa_t gpa;
+	struct virtio_mmio *mmio; /* owned; NULL: nothing is there, nor announced */
+	gpa_t gpa;		  /* 0: as mmio */
 	unsigned int gsi;
 };
 
@@ -46,7 +47,7 @@ struct machine {
 	struct gmem mem;
 	bool has_mem;
 	struct machine_slot slots[MACHINE_SLOTS_MAX];
-	unsigned int nslots;
+	unsigned int nboot; /* slots filled by machine_add_device() */
 	struct virtio_mmio_host host;
 	struct vcpu *vcpus;  /* owned array */
 	unsigned int nvcpus; /* initialised elements */
@@ -62,8 +63,18 @@ struct machine *machine_new(const struct machine_config *config, struct err *err
 void machine_free(struct machine *m);
 DEFINE_CLEANUP(machine)
 
-/** machine_add_device() - Put @dev (owned, also on failure; NULL: a placeholder) into the next slot; before machine_boot() */
+/** machine_add_device() - Put @dev (owned, also on failure) into the next boot slot; before machine_boot() */
 int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *err);
+/** machine_add_late_slots() - Make the placeholders for devices that come later; before machine_boot() */
+int machine_add_late_slots(struct machine *m, struct err *err);
+/**
+ * machine_plug() - Fill late slot @slot (< MACHINE_LATE_SLOTS) with @dev (owned, also on failure) while the guest runs
+ * machine_unplug() - Empty it
+ *
+ * The main thread. Return: 0, -EBUSY for a slot that is filled, -ENODEV for one that is not, -errno; @err filled
+ */
+int machine_plug(struct machine *m, unsigned int slot, struct virtio_dev *dev, struct err *err);
+int machine_unplug(struct machine *m, unsigned int slot, struct err *err);
 /** machine_boot() - Load kernel and tables, make the vCPUs; after all devices were added */
 int machine_boot(struct machine *m, struct err *err);
 /** machine_run() - Start the vCPU threads */

@@ -39,7 +39,6 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 
-#define VMM_PLACEHOLDER_SLOTS 2	   /* for late devices; each costs a kernel some exits at boot */
 #define VMM_ENDED_TIMEOUT_MS 10000 /* how long ENDED waits for a monitor that does not read */
 #define VMM_FDS_RESERVED \
 	512u /* descriptors that are not the file server's nodes: exports, sockets, KVM */
@@ -296,12 +295,7 @@ static int make_devices(struct vmm_process *p, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	for (int i = 0; i < VMM_PLACEHOLDER_SLOTS; i++) {
-		r = machine_add_device(p->machine, NULL, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return machine_add_late_slots(p->machine, err);
 }
 
 static int make_machine(struct vmm_process *p, struct err *err)

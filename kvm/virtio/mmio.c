@@ -12,6 +12,8 @@
  * Device threads never take the lock, since reset() joins them while holding it: what they touch (Status for
  * DEVICE_NEEDS_RESET, InterruptStatus, ConfigGeneration) is atomic, and Status bits are only ever or-ed in.
  *
+ * The device itself comes and goes under the lock too (virtio_mmio_plug()); without one a slot is a placeholder (§4.2.2.1).
+ *
  * Interrupts. The irqfd pulses an edge-triggered line. The device sets its bit in InterruptStatus, then pulses; the driver
  * reads the bits, acknowledges them, then looks at the rings. A bit that is set between its read and its acknowledgement
  * stays set, so the acknowledgement pulses again: no wake-up is lost, at the price of a rare needless one.
@@ -43,16 +45,18 @@
 	 VIRTIO_F_BIT(VIRTIO_BIT_RING_EVENT_IDX))
 
 struct virtio_mmio {
-	struct virtio_dev *dev;		     /* owned; NULL in a placeholder */
 	const struct virtio_mmio_host *host; /* borrowed */
+	const struct gmem *mem;		     /* borrowed */
 	int irq_fd;			     /* owned */
 
+	uint32_t device_id;	   /* atomic; 0 in a placeholder */
 	uint32_t status;	   /* atomic; VIRTIO_CONFIG_S_* */
 	uint32_t interrupt_status; /* atomic; VIRTIO_MMIO_INT_* */
 	uint32_t generation;	   /* atomic; ConfigGeneration */
 
 	pthread_mutex_t
 		lock; /* guards all below, and the device's queues until they are activated */
+	struct virtio_dev *dev; /* owned; NULL in a placeholder */
 	uint32_t device_features_sel;
 	uint32_t driver_features_sel;
 	uint32_t queue_sel;
@@ -165,6 +169,14 @@ static void clear_queue(struct virtq *q, const struct gmem *mem, uint16_t index)
 	(void)eventfd_read(kick_fd, &count);
 }
 
+static void clear_registers(struct virtio_mmio *slot)
+{
+	slot->driver_features = 0;
+	slot->device_features_sel = slot->driver_features_sel = slot->queue_sel = 0;
+	__atomic_store_n(&slot->interrupt_status, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slot->status, 0, __ATOMIC_SEQ_CST);
+}
+
 static void reset_device(struct virtio_mmio *slot)
 {
 	struct virtio_dev *dev = slot->dev;
@@ -176,10 +188,7 @@ static void reset_device(struct virtio_mmio *slot)
 	for (i = 0; i < dev->ops->nqueues; i++)
 		clear_queue(&dev->queues[i], dev->mem, i);
 	dev->features = 0;
-	slot->driver_features = 0;
-	slot->device_features_sel = slot->driver_features_sel = slot->queue_sel = 0;
-	__atomic_store_n(&slot->interrupt_status, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&slot->status, 0, __ATOMIC_SEQ_CST);
+	clear_registers(slot);
 }
 
 /*
@@ -367,7 +376,7 @@ static bool read_lockless(struct virtio_mmio *slot, uint64_t offset, uint32_t *v
 		*value = MMIO_VERSION;
 		return true;
 	case VIRTIO_MMIO_DEVICE_ID:
-		*value = slot->dev ? slot->dev->ops->id : 0;
+		*value = __atomic_load_n(&slot->device_id, __ATOMIC_ACQUIRE);
 		return true;
 	case VIRTIO_MMIO_VENDOR_ID:
 		*value = MMIO_VENDOR;
@@ -388,19 +397,19 @@ void virtio_mmio_read(struct virtio_mmio *slot, uint64_t offset, void *data, uin
 		return;
 	memset(data, 0, len);
 	if (offset >= VIRTIO_MMIO_CONFIG && offset < VIRTIO_MMIO_WINDOW) {
-		if (!slot->dev)
-			return;
 		(void)pthread_mutex_lock(&slot->lock);
-		read_config(slot, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
+		if (slot->dev)
+			read_config(slot, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
 		(void)pthread_mutex_unlock(&slot->lock);
 		return;
 	}
 	/* §4.2.2.2: registers are read and written as aligned 32 bits */
 	if (len != sizeof(value))
 		return;
-	if (!read_lockless(slot, offset, &value) && slot->dev) {
+	if (!read_lockless(slot, offset, &value)) {
 		(void)pthread_mutex_lock(&slot->lock);
-		value = read_register(slot, offset);
+		if (slot->dev)
+			value = read_register(slot, offset);
 		(void)pthread_mutex_unlock(&slot->lock);
 	}
 	value = htole32(value);
@@ -418,7 +427,7 @@ void virtio_mmio_write(struct virtio_mmio *slot, uint64_t offset, const void *da
 	uint32_t value;
 
 	/* Configuration space is read-only in all our devices */
-	if (!slot->dev || len != sizeof(value) || offset >= VIRTIO_MMIO_CONFIG)
+	if (len != sizeof(value) || offset >= VIRTIO_MMIO_CONFIG)
 		return;
 	memcpy(&value, data, sizeof(value));
 	value = le32toh(value);
@@ -427,7 +436,8 @@ void virtio_mmio_write(struct virtio_mmio *slot, uint64_t offset, const void *da
 		return;
 	}
 	(void)pthread_mutex_lock(&slot->lock);
-	write_register(slot, offset, value);
+	if (slot->dev)
+		write_register(slot, offset, value);
 	(void)pthread_mutex_unlock(&slot->lock);
 }
 
@@ -438,62 +448,109 @@ int virtio_mmio_irq_fd(const struct virtio_mmio *slot)
 
 /* ---- making and freeing ---- */
 
+/* One that no slot has, or has any more */
+static void drop_device(struct virtio_dev *dev)
+{
+	dev->ops->reset(dev);
+	dev->ops->free(dev);
+}
+
 static void free_device(struct virtio_dev *dev)
 {
 	uint16_t i;
 
-	if (!dev)
-		return;
 	dev->ops->reset(dev);
 	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		close_fd(&dev->queues[i].kick_fd);
 	dev->ops->free(dev);
 }
 
-static int attach_device(struct virtio_mmio *slot, const struct gmem *mem, struct err *err)
+/* Makes @dev the slot's; on failure it is freed. With the lock held, or nobody else knowing the slot */
+static int attach_device(struct virtio_mmio *slot, struct virtio_dev *dev, struct err *err)
 {
-	struct virtio_dev *dev = slot->dev;
+	int r = 0;
 	uint16_t i;
 
 	assert(dev->ops->nqueues <= VIRTIO_QUEUES_MAX && dev->ops->queue_max <= VIRTQ_SIZE_MAX);
-	dev->mem = mem;
+	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		dev->queues[i].kick_fd = -1;
+	dev->mem = slot->mem;
 	dev->transport = slot;
 	dev->interrupt = on_interrupt;
 	dev->broken = on_broken;
-	for (i = 0; i < dev->ops->nqueues; i++) {
+	for (i = 0; i < dev->ops->nqueues && r == 0; i++) {
 		dev->queues[i].kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (dev->queues[i].kick_fd < 0)
-			return err_sys(err, errno, "%s: cannot create an event descriptor",
-				       dev->ops->name);
-		clear_queue(&dev->queues[i], mem, i);
+			r = err_sys(err, errno, "%s: cannot create an event descriptor",
+				    dev->ops->name);
+		else
+			clear_queue(&dev->queues[i], slot->mem, i);
 	}
+	if (r < 0) {
+		free_device(dev);
+		return r;
+	}
+	slot->dev = dev;
+	__atomic_store_n(&slot->device_id, dev->ops->id, __ATOMIC_RELEASE);
 	return 0;
+}
+
+static void detach_device(struct virtio_mmio *slot)
+{
+	__atomic_store_n(&slot->device_id, 0, __ATOMIC_RELEASE);
+	unwire_kicks(slot);
+	free_device(slot->dev);
+	slot->dev = NULL;
+	clear_registers(slot);
+}
+
+int virtio_mmio_plug(struct virtio_mmio *slot, struct virtio_dev *dev, struct err *err)
+{
+	int r = -EBUSY;
+
+	(void)pthread_mutex_lock(&slot->lock);
+	if (!slot->dev) {
+		r = attach_device(slot, dev, err);
+	} else {
+		drop_device(dev);
+		(void)err_set(err, EBUSY, "the slot has a device");
+	}
+	(void)pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+int virtio_mmio_unplug(struct virtio_mmio *slot)
+{
+	int r = -ENODEV;
+
+	(void)pthread_mutex_lock(&slot->lock);
+	if (slot->dev) {
+		detach_device(slot);
+		r = 0;
+	}
+	(void)pthread_mutex_unlock(&slot->lock);
+	return r;
 }
 
 struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,
 				    const struct virtio_mmio_host *host, struct err *err)
 {
-	struct virtio_mmio *slot;
-	uint16_t i;
+	struct virtio_mmio *slot = calloc(1, sizeof(*slot));
 
-	for (i = 0; dev && i < VIRTIO_QUEUES_MAX; i++)
-		dev->queues[i].kick_fd = -1;
-	slot = calloc(1, sizeof(*slot));
-	if (!slot) {
-		free_device(dev);
-		(void)err_sys(err, ENOMEM, "Cannot make a virtio slot");
-		return NULL;
+	if (slot) {
+		slot->host = host;
+		slot->mem = mem;
+		(void)pthread_mutex_init(&slot->lock, NULL);
+		slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
-	slot->dev = dev;
-	slot->host = host;
-	(void)pthread_mutex_init(&slot->lock, NULL);
-	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (slot->irq_fd < 0) {
-		(void)err_sys(err, errno, "Cannot create an event descriptor");
+	if (!slot || slot->irq_fd < 0) {
+		(void)err_sys(err, slot ? errno : ENOMEM, "Cannot make a virtio slot");
+		if (dev)
+			drop_device(dev);
 		virtio_mmio_free(slot);
 		return NULL;
 	}
-	if (dev && attach_device(slot, mem, err) < 0) {
+	if (dev && attach_device(slot, dev, err) < 0) {
 		virtio_mmio_free(slot);
 		return NULL;
 	}
@@ -504,10 +561,8 @@ void virtio_mmio_free(struct virtio_mmio *slot)
 {
 	if (!slot)
 		return;
-	if (slot->dev) {
-		unwire_kicks(slot);
-		free_device(slot->dev);
-	}
+	if (slot->dev)
+		detach_device(slot);
 	close_fd(&slot->irq_fd);
 	(void)pthread_mutex_destroy(&slot->lock);
 	free(slot);

@@ -44,6 +44,19 @@ struct virtio_mmio_host {
 struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,
 				    const struct virtio_mmio_host *host, struct err *err);
 
+/**
+ * virtio_mmio_plug() - Fill a placeholder while the guest runs
+ * @dev:	As for virtio_mmio_new()
+ * Return: 0, -EBUSY if the slot has a device, -errno; @err filled
+ */
+int virtio_mmio_plug(struct virtio_mmio *slot, struct virtio_dev *dev, struct err *err);
+
+/**
+ * virtio_mmio_unplug() - Reset and free the slot's device: it is a placeholder again
+ * A driver that is still bound reads zeros and is not heard. Return: 0, or -ENODEV if there is none
+ */
+int virtio_mmio_unplug(struct virtio_mmio *slot);
+
 /** virtio_mmio_free() - Stop and free the device, then the slot; the machine has stopped its vCPUs; NULL allowed */
 void virtio_mmio_free(struct virtio_mmio *slot);
 

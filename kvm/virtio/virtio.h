@@ -19,7 +19,7 @@
 #include "kvm/virtio/virtq.h"
 #include "lib/err.h"
 
-#define VIRTIO_QUEUES_MAX 8
+#define VIRTIO_QUEUES_MAX 9 /* a network device of four pairs, and its control queue */
 
 /* Feature bits (§6) that devices and transport share; VERSION_1, RING_INDIRECT_DESC and RING_EVENT_IDX are offered for all */
 #define VIRTIO_F_BIT(n) (1ull << (n))

@@ -193,17 +193,29 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	return 1;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+void virtq_push_at(struct virtq *q, uint16_t ahead, uint16_t head, uint32_t written)
 {
 	struct vring_used_elem *elem;
 
 	if (!q->enabled)
 		return;
-	elem = &used_ring(q)->ring[q->next_used & (q->size - 1)];
+	elem = &used_ring(q)->ring[(uint16_t)(q->next_used + ahead) & (q->size - 1)];
 	elem->id = htole32(head);
 	elem->len = htole32(written);
-	q->next_used++;
+}
+
+void virtq_publish(struct virtq *q, uint16_t n)
+{
+	if (!q->enabled)
+		return;
+	q->next_used = (uint16_t)(q->next_used + n);
 	__atomic_store_n(&used_ring(q)->idx, htole16(q->next_used), __ATOMIC_RELEASE);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_push_at(q, 0, head, written);
+	virtq_publish(q, 1);
 }
 
 bool virtq_needs_interrupt(struct virtq *q)

@@ -67,6 +67,16 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain);
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 
 /**
+ * virtq_push_at() - Write the used element @ahead places behind the last published one, for the driver to see later
+ * virtq_publish() - Show it the next @n elements, all at once
+ *
+ * For what is one answer in several chains (merged receive buffers, §5.1.6.4): virtq_push() is virtq_push_at(q, 0, …) and
+ * virtq_publish(q, 1). @ahead is less than the queue's size.
+ */
+void virtq_push_at(struct virtq *q, uint16_t ahead, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *q, uint16_t n);
+
+/**
  * virtq_needs_interrupt() - Does the driver want to be told of the pushes since the last call? (§2.7.7)
  * To be asked at least every 32768 pushes (the indexes are 16 bits wide).
  */

@@ -398,6 +398,48 @@ static void test_placeholder(void **state)
 	virtio_mmio_free(NULL);
 }
 
+static struct virtio_dev *another_toy(void)
+{
+	struct toy *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	t->dev.ops = &toy_ops;
+	return &t->dev;
+}
+
+/* A placeholder that is filled, driven, emptied under a driver that is still there, and filled again */
+static void test_plug(void **state)
+{
+	struct virtio_mmio *first = d.slot;
+	int freed = toys_freed;
+	struct err err;
+
+	(void)state;
+	d.slot = virtio_mmio_new(NULL, &d.mem, &d.host, NULL);
+	assert_non_null(d.slot);
+	assert_int_equal(virtio_mmio_unplug(d.slot), -ENODEV);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(virtio_mmio_plug(d.slot, another_toy(), &err), 0);
+		assert_int_equal(virtio_mmio_plug(d.slot, another_toy(), &err), -EBUSY);
+		assert_int_equal(toys_freed, ++freed);
+		assert_int_equal(fake_read(&d, VIRTIO_MMIO_DEVICE_ID), 42);
+		fake_driver_up(&d, FAKE_F_VERSION_1, 16);
+		assert_true(d.queues[0].kick_fd >= 0);
+		assert_int_equal(virtio_mmio_unplug(d.slot), 0);
+		assert_int_equal(toys_freed, ++freed);
+		assert_int_equal(d.queues[0].kick_fd, -1);
+		assert_int_equal(fake_read(&d, VIRTIO_MMIO_DEVICE_ID), 0);
+		assert_int_equal(status(), 0);
+		fake_write(&d, VIRTIO_MMIO_STATUS, 0);
+		fake_write(&d, VIRTIO_MMIO_STATUS, 1);
+		fake_write(&d, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		fake_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+		assert_int_equal(status(), 0);
+	}
+	virtio_mmio_free(d.slot);
+	d.slot = first;
+}
+
 static void test_without_host(void **state)
 {
 	struct virtio_mmio_host host = {0};
@@ -469,7 +511,7 @@ int main(void)
 		TEST(test_identity),	 TEST(test_access_sizes),    TEST(test_features),
 		TEST(test_status_order), TEST(test_queue_registers), TEST(test_kicks),
 		TEST(test_interrupts),	 TEST(test_broken),	     TEST(test_placeholder),
-		TEST(test_without_host), TEST(test_random),
+		TEST(test_plug),	 TEST(test_without_host),    TEST(test_random),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -138,6 +138,96 @@ static void test_recv_end(void **state)
 	theirs = -1;
 }
 
+/* What the vmm's side gets of one request, and what it thinks of it with @nfds descriptors */
+static void get_request(struct vmm_msg *msg, int *fds, size_t *nfds)
+{
+	assert_int_equal(io_recv_fds(theirs, msg, sizeof(*msg), fds, VMM_MSG_FDS_MAX, nfds),
+			 sizeof(*msg));
+}
+
+static void test_net_requests(void **state)
+{
+	struct vmm_net net = {.slot = 7, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1400, .npairs = 2};
+	int fds[VMM_MSG_FDS_MAX], before = count_fds();
+	struct vmm_msg m;
+	struct err err;
+	size_t nfds;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		net.tap_fds[i] = net.vhost_fds[i] = theirs;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), 0);
+	get_request(&m, fds, &nfds);
+	assert_int_equal(nfds, 2);
+	assert_true(vmm_msg_valid(&m, 2, false));
+	assert_false(vmm_msg_valid(&m, 2, true));
+	assert_false(vmm_msg_valid(&m, 1, false));
+	assert_false(vmm_msg_valid(&m, 4, false));
+	assert_int_equal(m.type, VMM_MSG_ADD_NET);
+	assert_int_equal(m.value, 7);
+	assert_memory_equal(m.net.mac, net.mac, 6);
+	assert_int_equal(m.net.mtu, 1400);
+	for (size_t i = 0; i < nfds; i++)
+		close(fds[i]);
+	net.vhost = true;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), 0);
+	get_request(&m, fds, &nfds);
+	assert_int_equal(nfds, 4);
+	assert_true(vmm_msg_valid(&m, 4, false));
+	m.net.npairs = 0;
+	assert_false(vmm_msg_valid(&m, 0, false));
+	m.net.npairs = VMM_NET_QUEUES_MAX + 1;
+	assert_false(vmm_msg_valid(&m, 2 * (VMM_NET_QUEUES_MAX + 1), false));
+	m.net.npairs = 2, m.net.mac[0] = 1;
+	assert_false(vmm_msg_valid(&m, 4, false));
+	for (size_t i = 0; i < nfds; i++)
+		close(fds[i]);
+	assert_int_equal(vmm_remove_net(&vmm, 7, &err), 0);
+	get_request(&m, fds, &nfds);
+	assert_true(vmm_msg_valid(&m, nfds, false));
+	m.net.mtu = 1; /* not a part of this message */
+	assert_false(vmm_msg_valid(&m, nfds, false));
+	assert_int_equal(vmm_remove_net(&vmm, VMM_NET_SLOTS, &err), -EINVAL);
+	assert_int_equal(count_fds(), before);
+}
+
+static void test_net_bad(void **state)
+{
+	const struct vmm_net good = {.mac = {2}, .npairs = 1};
+	struct vmm_net net;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(vmm_net_valid(&good, &err), 0);
+	net = good, net.slot = VMM_NET_SLOTS;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), -EINVAL);
+	net = good, net.npairs = 0;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), -EINVAL);
+	net = good, net.npairs = VMM_NET_QUEUES_MAX + 1;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), -EINVAL);
+	net = good, net.mac[0] = 3;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), -EINVAL);
+	net = good, net.mtu = VMM_NET_MTU_MIN - 1;
+	assert_int_equal(vmm_add_net(&vmm, &net, &err), -EINVAL);
+}
+
+static void test_net_answers(void **state)
+{
+	struct vmm_msg m = {.type = VMM_MSG_NET_ADDED, .value = 3, .flags = EBUSY}, out;
+	int fd;
+
+	(void)state;
+	assert_int_equal(receive(&m, sizeof(m), false, &out, &fd), 1);
+	assert_int_equal(out.value, 3);
+	assert_int_equal(out.flags, EBUSY);
+	m.flags = 4096;
+	assert_int_equal(receive(&m, sizeof(m), false, &out, &fd), -EPROTO);
+	m.flags = 0, m.value = VMM_NET_SLOTS;
+	assert_int_equal(receive(&m, sizeof(m), false, &out, &fd), -EPROTO);
+	m.value = 0, m.net.mtu = 1500;
+	assert_int_equal(receive(&m, sizeof(m), false, &out, &fd), -EPROTO);
+}
+
 static void test_release(void **state)
 {
 	struct vmm none = {0, -1, -1};
@@ -237,18 +327,16 @@ static void test_cmdline(void **state)
 	m->config.nvcpus = 2;
 	m->config.max_vcpus = 4;
 	m->config.cmdline_extra = "a=b c";
-	m->nslots = 2;
 	m->slots[0].gpa = 0xd0000000;
 	m->slots[0].gsi = 5;
-	m->slots[1].gpa = 0xd0001000;
-	m->slots[1].gsi = 6;
+	m->slots[MACHINE_BOOT_SLOTS].gpa = 0xd0006000;
+	m->slots[MACHINE_BOOT_SLOTS].gsi = 16;
 	assert_int_equal(machine_cmdline(m, out, &err), 0);
 	assert_non_null(strstr(out, " reboot=k,panic_warm panic=-1 "));
 	assert_non_null(strstr(
 		out, " swiotlb=noforce rcupdate.rcu_expedited=1 nr_cpus=4 maxcpus=2 virtio"));
-	assert_non_null(strstr(
-		out,
-		" virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6 a=b c"));
+	assert_non_null(strstr(out, " virtio_mmio.device=512@0xd0000000:5:0 "
+				    "virtio_mmio.device=512@0xd0006000:16:6 a=b c"));
 	assert_null(strstr(out, "hvc0"));
 	m->config.console = true;
 	m->config.nvcpus = 4;
@@ -283,6 +371,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recv, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recv_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recv_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_net_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_net_bad, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_net_answers, setup, teardown),
 		cmocka_unit_test(test_release),
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_wire),
