@@ -126,15 +126,32 @@ static void add_export(struct vmm_process *p, uint32_t id, uint32_t flags, int *
 	(void)take_fd(fd);
 }
 
-static void add_net(struct vmm_process *p, const struct vmm_msg *msg, const int *fds)
+_Static_assert(VMM_NET_QUEUES_MAX == VIRTIO_NET_PAIRS_MAX, "messages and devices agree");
+
+static void add_net(struct vmm_process *p, const struct vmm_msg *msg, int *fds)
 {
-	(void)fds;
-	send_answer(p, VMM_MSG_NET_ADDED, msg->value, -ENOTSUP, "no network devices yet");
+	struct virtio_net_args args = {.mtu = msg->net.mtu, .npairs = msg->net.npairs};
+	struct virtio_dev *dev;
+	struct err err = {0};
+	int r = -ENOMEM;
+
+	memcpy(args.mac, msg->net.mac, sizeof(args.mac));
+	args.tap_fds = fds;
+	args.vhost_fds = msg->flags & VMM_NET_VHOST ? fds + msg->net.npairs : NULL;
+	dev = virtio_net_new(&args, &err);
+	if (dev)
+		r = machine_plug(p->machine, msg->value, dev, &err);
+	else if (err.code)
+		r = -err.code;
+	send_answer(p, VMM_MSG_NET_ADDED, msg->value, r, err.msg);
 }
 
 static void remove_net(struct vmm_process *p, uint32_t slot)
 {
-	send_answer(p, VMM_MSG_NET_REMOVED, slot, -ENOTSUP, "no network devices yet");
+	struct err err = {0};
+	int r = machine_unplug(p->machine, slot, &err);
+
+	send_answer(p, VMM_MSG_NET_REMOVED, slot, r, err.msg);
 }
 
 /* Takes what it keeps of @fds, by setting them to -1 */

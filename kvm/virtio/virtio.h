@@ -97,6 +97,22 @@ struct virtio_dev *virtio_vsock_new(uint32_t guest_cid,
  */
 int virtio_vsock_connect(struct virtio_dev *dev, uint32_t port, int fd);
 
+#define VIRTIO_NET_PAIRS_MAX 4
+struct virtio_net_args {
+	uint8_t mac[6];
+	uint16_t mtu;	     /* 0: not told to the guest */
+	unsigned int npairs; /* 1 to VIRTIO_NET_PAIRS_MAX */
+	int *tap_fds,
+		*vhost_fds; /* npairs of each; taken (set to -1) on success; vhost_fds may be NULL */
+};
+/**
+ * virtio_net_new() - A network device (§5.1), see net.c
+ *
+ * Each tap descriptor is a queue of one tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR) or, for tests, a datagram socket: packets
+ * with a header of 12 bytes, no offloads. Return: NULL with @err filled and the descriptors still the caller's.
+ */
+struct virtio_dev *virtio_net_new(const struct virtio_net_args *args, struct err *err);
+
 struct fuse_server;
 /** virtio_fs_new() - A file system by FUSE messages (§5.11) with @tag; @server is borrowed */
 struct virtio_dev *virtio_fs_new(const char *tag, struct fuse_server *server, struct err *err);

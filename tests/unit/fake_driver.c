@@ -180,7 +180,8 @@ void fake_queue_init(struct fake_driver *d, struct fake_queue *fq, uint16_t size
 
 void fake_offer(struct fake_queue *fq, uint16_t head)
 {
-	fq->avail->ring[fq->next_avail & (fq->size - 1)] = head;
+	/* Atomic for drivers that overwrite entries which the device has not read yet */
+	__atomic_store_n(&fq->avail->ring[fq->next_avail & (fq->size - 1)], head, __ATOMIC_RELAXED);
 	fq->next_avail++;
 	__atomic_store_n(&fq->avail->idx, fq->next_avail, __ATOMIC_RELEASE);
 }
