@@ -8,7 +8,8 @@
  *   ports      0x64 reset, 0x5e0 the agent's; every other port reads as all ones and swallows writes, as on a PC
  *   devices    virtio-mmio slots of 512 bytes, one page apart from 0xd0000000, announced on the kernel's command line with
  *              address, interrupt line and number: virtio_mmio.device=512@0xd0000000:5:0 … (lib/machine.h); boot slots as
- *              needed, then all late ones, empty (what a kernel spends on each is one read of its id)
+ *              needed, then all late ones, empty. The slots are read-only memory to the guest, which is why reading a register
+ *              costs no exit; writes come here as exits or, for kicks and acknowledgements, stay in KVM
  *
  * Interrupt lines: a slot has a line of its own, edge-triggered (x86_mptable.c): irqfd raises and lowers it at once, and the driver
  * reads what happened from InterruptStatus, so nothing is lost between two edges. Lines of PC devices that a kernel may
@@ -33,6 +34,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kvm/vcpu.h"
@@ -190,14 +192,23 @@ static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int
 static int make_slot(struct machine *m, unsigned int index, struct virtio_dev *dev, struct err *err)
 {
 	struct machine_slot *slot = &m->slots[index];
+	struct kvm_ioeventfd ack = {.datamatch = VIRTIO_MMIO_ACK_QUEUES,
+				    .len = 4,
+				    .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 	struct kvm_irqfd irqfd = {0};
 
 	slot->machine = m;
 	slot->gpa = MACHINE_SLOTS_GPA + index * MACHINE_SLOT_STRIDE;
 	slot->gsi = slot_gsi[index];
-	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host, err);
+	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host,
+				     m->windows ? m->windows + index * MACHINE_SLOT_STRIDE : NULL,
+				     err);
 	if (!slot->mmio)
 		return err && err->code ? -err->code : -ENOMEM;
+	ack.addr = slot->gpa + VIRTIO_MMIO_ACK_OFFSET;
+	ack.fd = m->ack_fd;
+	if (ioctl(m->vm_fd, KVM_IOEVENTFD, &ack) < 0)
+		return err_sys(err, errno, "KVM_IOEVENTFD for a slot's acknowledgements");
 	irqfd.fd = (uint32_t)virtio_mmio_irq_fd(slot->mmio);
 	irqfd.gsi = slot->gsi;
 	if (ioctl(m->vm_fd, KVM_IRQFD, &irqfd) < 0)
@@ -288,6 +299,29 @@ static int create_memory(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* The slots' windows as memory that the guest can only read: an optimisation, done where the host can */
+static int create_windows(struct machine *m, struct err *err)
+{
+	struct kvm_userspace_memory_region slot = {.slot = m->mem.nregions,
+						   .flags = KVM_MEM_READONLY,
+						   .guest_phys_addr = MACHINE_SLOTS_GPA,
+						   .memory_size = MACHINE_SLOTS_MAX *
+								  MACHINE_SLOT_STRIDE};
+	void *p;
+
+	if (ioctl(m->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0)
+		return 0;
+	p = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
+	if (p == MAP_FAILED)
+		return err_sys(err, errno, "the device slots' memory");
+	m->windows = p;
+	slot.userspace_addr = (uintptr_t)p;
+	if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+		return err_sys(err, errno, "KVM_SET_USER_MEMORY_REGION of the device slots");
+	return 0;
+}
+
 struct machine *machine_new(const struct machine_config *config, struct err *err)
 {
 	CLEANUP(machine) struct machine *m = calloc(1, sizeof(*m));
@@ -297,15 +331,16 @@ struct machine *machine_new(const struct machine_config *config, struct err *err
 		return NULL;
 	}
 	m->config = *config;
-	m->vm_fd = m->ended_fd = -1;
+	m->vm_fd = m->ended_fd = m->ack_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	m->host = (struct virtio_mmio_host){.arg = m, .ioeventfd = on_ioeventfd};
 	m->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (m->ended_fd < 0) {
+	m->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->ended_fd < 0 || m->ack_fd < 0) {
 		err_sys(err, errno, "eventfd");
 		return NULL;
 	}
-	if (create_vm(m, err) < 0 || create_memory(m, err) < 0)
+	if (create_vm(m, err) < 0 || create_memory(m, err) < 0 || create_windows(m, err) < 0)
 		return NULL;
 	return take_ptr(&m);
 }
@@ -436,7 +471,10 @@ void machine_free(struct machine *m)
 	close_fd(&m->vm_fd);
 	if (m->has_mem)
 		gmem_release(&m->mem);
+	if (m->windows)
+		(void)munmap(m->windows, MACHINE_SLOTS_MAX * MACHINE_SLOT_STRIDE);
 	close_fd(&m->ended_fd);
+	close_fd(&m->ack_fd);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }

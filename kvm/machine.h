@@ -44,6 +44,9 @@ struct machine {
 	struct machine_config config;
 	int vm_fd;    /* owned */
 	int ended_fd; /* owned eventfd: readable once the guest has ended */
+	int ack_fd; /* owned eventfd: KVM signals acknowledgements of queue interrupts to it, nobody listens */
+	uint8_t *
+		windows; /* owned mapping: what the guest reads in its slots, MACHINE_SLOT_STRIDE each; NULL: reads are exits */
 	struct gmem mem;
 	bool has_mem;
 	struct machine_slot slots[MACHINE_SLOTS_MAX];

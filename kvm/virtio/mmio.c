@@ -9,14 +9,21 @@
  * them; each write is checked against the state it is allowed in and ignored otherwise, so that a device only ever sees queues
  * that virtq_setup() has passed, and sees them change only while it is reset.
  *
+ * Reads are memory. All registers that can be read lie in a window laid out as the guest sees it, which is kept as it has to be:
+ * after each write (a selector changes what others show), and when a device comes or goes. Where the machine can map it
+ * into the guest, read-only, no read leaves the guest. The window is never read back as input but for the words that are
+ * ours in the first place (Status, InterruptStatus), and the guest cannot write it.
+ *
  * Device threads never take the lock, since reset() joins them while holding it: what they touch (Status for
  * DEVICE_NEEDS_RESET, InterruptStatus, ConfigGeneration) is atomic, and Status bits are only ever or-ed in.
  *
  * The device itself comes and goes under the lock too (virtio_mmio_plug()); without one a slot is a placeholder (§4.2.2.1).
  *
- * Interrupts. The irqfd pulses an edge-triggered line. The device sets its bit in InterruptStatus, then pulses; the driver
- * reads the bits, acknowledges them, then looks at the rings. A bit that is set between its read and its acknowledgement
- * stays set, so the acknowledgement pulses again: no wake-up is lost, at the price of a rare needless one.
+ * Interrupts. The irqfd pulses an edge-triggered line, which is one slot's own. So "a queue has used buffers" need not be told from
+ * nothing: InterruptStatus shows it from DRIVER_OK on, at the price of a look at the rings when only the configuration changed, and
+ * its acknowledgement means nothing (the machine has KVM swallow it). A device, or the host's kernel in its place, just
+ * writes to irq_fd. An edge is not lost: one that comes while the driver looks makes it look again. The configuration's bit is
+ * set before its pulse and stays until it is acknowledged.
  */
 #include "kvm/virtio/mmio.h"
 
@@ -48,11 +55,9 @@ struct virtio_mmio {
 	const struct virtio_mmio_host *host; /* borrowed */
 	const struct gmem *mem;		     /* borrowed */
 	int irq_fd;			     /* owned */
-
-	uint32_t device_id;	   /* atomic; 0 in a placeholder */
-	uint32_t status;	   /* atomic; VIRTIO_CONFIG_S_* */
-	uint32_t interrupt_status; /* atomic; VIRTIO_MMIO_INT_* */
-	uint32_t generation;	   /* atomic; ConfigGeneration */
+	uint32_t *window; /* registers and configuration as they read; atomic words */
+	uint32_t
+		own_window[VIRTIO_MMIO_WINDOW / sizeof(uint32_t)]; /* unless the machine gave one */
 
 	pthread_mutex_t
 		lock; /* guards all below, and the device's queues until they are activated */
@@ -72,15 +77,47 @@ static void pulse(struct virtio_mmio *slot)
 	(void)eventfd_write(slot->irq_fd, 1);
 }
 
+static uint32_t *reg(const struct virtio_mmio *slot, uint32_t offset)
+{
+	return &slot->window[offset / sizeof(uint32_t)];
+}
+
+static void show(struct virtio_mmio *slot, uint32_t offset, uint32_t value)
+{
+	__atomic_store_n(reg(slot, offset), htole32(value), __ATOMIC_SEQ_CST);
+}
+
+/* The configuration space is written by bytes of the device's, whole words at a time */
+static void show_config(struct virtio_mmio *slot)
+{
+	const struct virtio_ops *ops = slot->dev->ops;
+	uint32_t space[(VIRTIO_MMIO_WINDOW - VIRTIO_MMIO_CONFIG) / sizeof(uint32_t)] = {0};
+
+	if (ops->config_len)
+		ops->config_read(slot->dev, 0, space, ops->config_len);
+	for (uint32_t i = 0; i < ARRAY_SIZE(space); i++)
+		__atomic_store_n(reg(slot, VIRTIO_MMIO_CONFIG) + i, space[i], __ATOMIC_RELAXED);
+}
+
+static void interrupt_config(struct virtio_mmio *slot)
+{
+	(void)__atomic_or_fetch(reg(slot, VIRTIO_MMIO_INTERRUPT_STATUS),
+				htole32(VIRTIO_MMIO_INT_CONFIG), __ATOMIC_SEQ_CST);
+	pulse(slot);
+}
+
 static void on_interrupt(struct virtio_dev *dev, bool config_changed)
 {
 	struct virtio_mmio *slot = dev->transport;
-	uint32_t bit = config_changed ? VIRTIO_MMIO_INT_CONFIG : VIRTIO_MMIO_INT_VRING;
 
-	if (config_changed)
-		(void)__atomic_add_fetch(&slot->generation, 1, __ATOMIC_SEQ_CST);
-	(void)__atomic_or_fetch(&slot->interrupt_status, bit, __ATOMIC_SEQ_CST);
-	pulse(slot);
+	if (!config_changed) {
+		pulse(slot);
+		return;
+	}
+	show_config(slot);
+	/* (hosts are little-endian, as their guests) */
+	(void)__atomic_add_fetch(reg(slot, VIRTIO_MMIO_CONFIG_GENERATION), 1, __ATOMIC_SEQ_CST);
+	interrupt_config(slot);
 }
 
 static void on_broken(struct virtio_dev *dev, const char *why)
@@ -88,19 +125,20 @@ static void on_broken(struct virtio_dev *dev, const char *why)
 	struct virtio_mmio *slot = dev->transport;
 	uint32_t old;
 
-	old = __atomic_fetch_or(&slot->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_SEQ_CST);
+	old = __atomic_fetch_or(reg(slot, VIRTIO_MMIO_STATUS), VIRTIO_CONFIG_S_NEEDS_RESET,
+				__ATOMIC_SEQ_CST);
 	if (old & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
 	log_guest_warn(&slot->log, "%s: %s, the device needs a reset", dev->ops->name, why);
 	if (old & VIRTIO_CONFIG_S_DRIVER_OK)
-		on_interrupt(dev, true);
+		interrupt_config(slot);
 }
 
 /* ---- life cycle ---- */
 
 static uint32_t get_status(const struct virtio_mmio *slot)
 {
-	return __atomic_load_n(&slot->status, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(reg(slot, VIRTIO_MMIO_STATUS), __ATOMIC_SEQ_CST);
 }
 
 static uint64_t offered_features(const struct virtio_mmio *slot)
@@ -173,8 +211,8 @@ static void clear_registers(struct virtio_mmio *slot)
 {
 	slot->driver_features = 0;
 	slot->device_features_sel = slot->driver_features_sel = slot->queue_sel = 0;
-	__atomic_store_n(&slot->interrupt_status, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&slot->status, 0, __ATOMIC_SEQ_CST);
+	show(slot, VIRTIO_MMIO_INTERRUPT_STATUS, 0);
+	show(slot, VIRTIO_MMIO_STATUS, 0);
 }
 
 static void reset_device(struct virtio_mmio *slot)
@@ -211,9 +249,12 @@ static void write_status(struct virtio_mmio *slot, uint32_t value)
 	if ((wanted & VIRTIO_CONFIG_S_DRIVER_OK) && (now & VIRTIO_CONFIG_S_FEATURES_OK) &&
 	    !(now & VIRTIO_CONFIG_S_FAILED))
 		now |= VIRTIO_CONFIG_S_DRIVER_OK;
-	(void)__atomic_or_fetch(&slot->status, now, __ATOMIC_SEQ_CST);
-	if (now & ~old & VIRTIO_CONFIG_S_DRIVER_OK)
+	(void)__atomic_or_fetch(reg(slot, VIRTIO_MMIO_STATUS), now, __ATOMIC_SEQ_CST);
+	if (now & ~old & VIRTIO_CONFIG_S_DRIVER_OK) {
+		(void)__atomic_or_fetch(reg(slot, VIRTIO_MMIO_INTERRUPT_STATUS),
+					htole32(VIRTIO_MMIO_INT_VRING), __ATOMIC_SEQ_CST);
 		activate_device(slot);
+	}
 }
 
 /* ---- registers ---- */
@@ -237,30 +278,40 @@ static void set_half(uint64_t *value, bool high, uint32_t part)
 		*value = (*value & ~0xffffffffull) | part;
 }
 
-static uint32_t read_register(struct virtio_mmio *slot, uint64_t offset)
+/* What depends on selectors and queues; with the lock held and a device */
+static void show_registers(struct virtio_mmio *slot)
 {
 	const struct virtq *q = selected_queue(slot);
 
-	switch (offset) {
-	case VIRTIO_MMIO_DEVICE_FEATURES:
-		return half(offered_features(slot), slot->device_features_sel);
-	case VIRTIO_MMIO_QUEUE_NUM_MAX:
-		return q ? slot->dev->ops->queue_max : 0;
-	case VIRTIO_MMIO_QUEUE_READY:
-		return q && q->enabled;
-	case VIRTIO_MMIO_STATUS:
-		return get_status(slot);
+	show(slot, VIRTIO_MMIO_DEVICE_FEATURES,
+	     half(offered_features(slot), slot->device_features_sel));
+	show(slot, VIRTIO_MMIO_QUEUE_NUM_MAX, q ? slot->dev->ops->queue_max : 0);
+	show(slot, VIRTIO_MMIO_QUEUE_READY, q && q->enabled);
+}
+
+/* A device has come, or gone: everything; its id last, so that whoever sees it sees the rest */
+static void show_device(struct virtio_mmio *slot)
+{
 	/* The DAX window of virtio-fs will be region 0; until then no region exists */
-	case VIRTIO_MMIO_SHM_LEN_LOW:
-	case VIRTIO_MMIO_SHM_LEN_HIGH:
-	case VIRTIO_MMIO_SHM_BASE_LOW:
-	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return MMIO_NONE;
-	case VIRTIO_MMIO_CONFIG_GENERATION:
-		return __atomic_load_n(&slot->generation, __ATOMIC_SEQ_CST);
-	default:
-		return 0;
+	uint32_t shm = slot->dev ? MMIO_NONE : 0;
+
+	if (slot->dev) {
+		show_config(slot);
+		show_registers(slot);
+	} else {
+		show(slot, VIRTIO_MMIO_DEVICE_ID, 0);
+		for (uint32_t i = VIRTIO_MMIO_DEVICE_FEATURES; i < VIRTIO_MMIO_WINDOW; i += 4)
+			show(slot, i, 0);
 	}
+	show(slot, VIRTIO_MMIO_MAGIC_VALUE, MMIO_MAGIC);
+	show(slot, VIRTIO_MMIO_VERSION, MMIO_VERSION);
+	show(slot, VIRTIO_MMIO_VENDOR_ID, MMIO_VENDOR);
+	show(slot, VIRTIO_MMIO_SHM_LEN_LOW, shm);
+	show(slot, VIRTIO_MMIO_SHM_LEN_HIGH, shm);
+	show(slot, VIRTIO_MMIO_SHM_BASE_LOW, shm);
+	show(slot, VIRTIO_MMIO_SHM_BASE_HIGH, shm);
+	if (slot->dev)
+		show(slot, VIRTIO_MMIO_DEVICE_ID, slot->dev->ops->id);
 }
 
 static void write_driver_features(struct virtio_mmio *slot, uint32_t value)
@@ -354,72 +405,28 @@ static void write_register(struct virtio_mmio *slot, uint64_t offset, uint32_t v
 	}
 }
 
-static void read_config(struct virtio_mmio *slot, uint32_t off, void *data, uint32_t len)
-{
-	const struct virtio_ops *ops = slot->dev->ops;
-
-	if (off >= ops->config_len)
-		return;
-	if (len > ops->config_len - off)
-		len = ops->config_len - off;
-	ops->config_read(slot->dev, off, data, len);
-}
-
-/* Registers that need no lock, placeholders included; Return: false if @offset is none of them */
-static bool read_lockless(struct virtio_mmio *slot, uint64_t offset, uint32_t *value)
-{
-	switch (offset) {
-	case VIRTIO_MMIO_MAGIC_VALUE:
-		*value = MMIO_MAGIC;
-		return true;
-	case VIRTIO_MMIO_VERSION:
-		*value = MMIO_VERSION;
-		return true;
-	case VIRTIO_MMIO_DEVICE_ID:
-		*value = __atomic_load_n(&slot->device_id, __ATOMIC_ACQUIRE);
-		return true;
-	case VIRTIO_MMIO_VENDOR_ID:
-		*value = MMIO_VENDOR;
-		return true;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		*value = __atomic_load_n(&slot->interrupt_status, __ATOMIC_SEQ_CST);
-		return true;
-	default:
-		return false;
-	}
-}
-
 void virtio_mmio_read(struct virtio_mmio *slot, uint64_t offset, void *data, uint32_t len)
 {
-	uint32_t value = 0;
+	uint32_t word = 0;
 
 	if (len != 1 && len != 2 && len != 4 && len != 8)
 		return;
 	memset(data, 0, len);
-	if (offset >= VIRTIO_MMIO_CONFIG && offset < VIRTIO_MMIO_WINDOW) {
-		(void)pthread_mutex_lock(&slot->lock);
-		if (slot->dev)
-			read_config(slot, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
-		(void)pthread_mutex_unlock(&slot->lock);
-		return;
-	}
 	/* §4.2.2.2: registers are read and written as aligned 32 bits */
-	if (len != sizeof(value))
+	if (offset < VIRTIO_MMIO_CONFIG && (len != sizeof(uint32_t) || offset % len))
 		return;
-	if (!read_lockless(slot, offset, &value)) {
-		(void)pthread_mutex_lock(&slot->lock);
-		if (slot->dev)
-			value = read_register(slot, offset);
-		(void)pthread_mutex_unlock(&slot->lock);
+	/* Each word is read once, so that none is seen half written */
+	for (uint64_t at = offset; at < offset + len && at < VIRTIO_MMIO_WINDOW; at++) {
+		if (at == offset || at % 4 == 0)
+			word = le32toh(__atomic_load_n(&slot->window[at / 4], __ATOMIC_SEQ_CST));
+		((uint8_t *)data)[at - offset] = (uint8_t)(word >> (at % 4 * 8));
 	}
-	value = htole32(value);
-	memcpy(data, &value, sizeof(value));
 }
 
 static void acknowledge(struct virtio_mmio *slot, uint32_t bits)
 {
-	if (__atomic_and_fetch(&slot->interrupt_status, ~bits, __ATOMIC_SEQ_CST))
-		pulse(slot);
+	(void)__atomic_and_fetch(reg(slot, VIRTIO_MMIO_INTERRUPT_STATUS),
+				 ~htole32(bits & VIRTIO_MMIO_INT_CONFIG), __ATOMIC_SEQ_CST);
 }
 
 void virtio_mmio_write(struct virtio_mmio *slot, uint64_t offset, const void *data, uint32_t len)
@@ -436,8 +443,10 @@ void virtio_mmio_write(struct virtio_mmio *slot, uint64_t offset, const void *da
 		return;
 	}
 	(void)pthread_mutex_lock(&slot->lock);
-	if (slot->dev)
+	if (slot->dev) {
 		write_register(slot, offset, value);
+		show_registers(slot);
+	}
 	(void)pthread_mutex_unlock(&slot->lock);
 }
 
@@ -476,6 +485,7 @@ static int attach_device(struct virtio_mmio *slot, struct virtio_dev *dev, struc
 		dev->queues[i].kick_fd = -1;
 	dev->mem = slot->mem;
 	dev->transport = slot;
+	dev->irq_fd = slot->irq_fd;
 	dev->interrupt = on_interrupt;
 	dev->broken = on_broken;
 	for (i = 0; i < dev->ops->nqueues && r == 0; i++) {
@@ -491,17 +501,18 @@ static int attach_device(struct virtio_mmio *slot, struct virtio_dev *dev, struc
 		return r;
 	}
 	slot->dev = dev;
-	__atomic_store_n(&slot->device_id, dev->ops->id, __ATOMIC_RELEASE);
+	show_device(slot);
 	return 0;
 }
 
 static void detach_device(struct virtio_mmio *slot)
 {
-	__atomic_store_n(&slot->device_id, 0, __ATOMIC_RELEASE);
+	show(slot, VIRTIO_MMIO_DEVICE_ID, 0);
 	unwire_kicks(slot);
 	free_device(slot->dev);
 	slot->dev = NULL;
 	clear_registers(slot);
+	show_device(slot);
 }
 
 int virtio_mmio_plug(struct virtio_mmio *slot, struct virtio_dev *dev, struct err *err)
@@ -533,13 +544,15 @@ int virtio_mmio_unplug(struct virtio_mmio *slot)
 }
 
 struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,
-				    const struct virtio_mmio_host *host, struct err *err)
+				    const struct virtio_mmio_host *host, void *window,
+				    struct err *err)
 {
 	struct virtio_mmio *slot = calloc(1, sizeof(*slot));
 
 	if (slot) {
 		slot->host = host;
 		slot->mem = mem;
+		slot->window = window ? window : slot->own_window;
 		(void)pthread_mutex_init(&slot->lock, NULL);
 		slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
@@ -550,6 +563,7 @@ struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *m
 		virtio_mmio_free(slot);
 		return NULL;
 	}
+	show_device(slot);
 	if (dev && attach_device(slot, dev, err) < 0) {
 		virtio_mmio_free(slot);
 		return NULL;

@@ -3,8 +3,9 @@
  * The virtio-mmio transport, version 2 (virtio 1.2 §4.2): one slot of VIRTIO_MMIO_WINDOW bytes per device.
  *
  *   vCPU thread ──read/write in the window──▶ virtio_mmio_read/write()
+ *   vCPU ──read in the window──▶ the slot's registers page, read-only memory of the guest: no exit at all
  *   guest's QueueNotify ──KVM ioeventfd──▶ virtq.kick_fd        (a plain exit that writes QueueNotify works as well)
- *   device thread ──InterruptStatus, then irq_fd──▶ KVM irqfd ──▶ the slot's GSI, edge-triggered
+ *   device (or the host's kernel for it) ──irq_fd──▶ KVM irqfd ──▶ the slot's GSI, edge-triggered
  *
  * The transport never calls KVM: the machine gives it callbacks and ties virtio_mmio_irq_fd() to a GSI.
  */
@@ -20,6 +21,9 @@
 
 #define VIRTIO_MMIO_WINDOW 0x200	/* bytes of one slot */
 #define VIRTIO_MMIO_NOTIFY_OFFSET 0x050 /* QueueNotify: a 32-bit write of the queue's index */
+#define VIRTIO_MMIO_ACK_OFFSET \
+	0x064 /* InterruptACK; the value below does nothing, and need not come here */
+#define VIRTIO_MMIO_ACK_QUEUES 1u
 
 struct virtio_mmio;
 
@@ -38,11 +42,14 @@ struct virtio_mmio_host {
  * virtio_mmio_new() - Make a slot
  * @dev:	Owned from now on, also on failure (reset and freed); NULL: a placeholder with device id 0 (§4.2.2.1)
  * @mem, @host:	Borrowed for the slot's life
+ * @window:	VIRTIO_MMIO_WINDOW bytes of zeros, borrowed for the slot's life, that always hold what a read gives: memory that
+ *		the guest can read and not write. NULL: reads come by virtio_mmio_read() only.
  *
  * Return: the slot, or NULL with @err filled
  */
 struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,
-				    const struct virtio_mmio_host *host, struct err *err);
+				    const struct virtio_mmio_host *host, void *window,
+				    struct err *err);
 
 /**
  * virtio_mmio_plug() - Fill a placeholder while the guest runs

@@ -86,7 +86,7 @@ void fake_driver_attach(struct fake_driver *d, struct virtio_dev *dev)
 {
 	d->host = (struct virtio_mmio_host){.arg = d, .ioeventfd = fake_ioeventfd};
 	d->nqueues = dev->ops->nqueues;
-	d->slot = virtio_mmio_new(dev, &d->mem, &d->host, NULL);
+	d->slot = virtio_mmio_new(dev, &d->mem, &d->host, NULL, NULL);
 	fake_require(d->slot);
 }
 
@@ -304,7 +304,6 @@ uint32_t fake_wait(struct fake_driver *d, int timeout_ms)
 		status = fake_read(d, VIRTIO_MMIO_INTERRUPT_STATUS);
 		fake_write(d, VIRTIO_MMIO_INTERRUPT_ACK, status);
 		d->interrupts++;
-		/* An edge whose bit was acknowledged together with the one before says nothing new */
 		if (status)
 			return status;
 	}

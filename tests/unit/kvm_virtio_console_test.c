@@ -113,7 +113,8 @@ static void test_broken_ring(void **state)
 	(void)state;
 	assert_true(fake_add(&d.queues[OUT], &bad, 1) >= 0);
 	fake_kick(&d, &d.queues[OUT]);
-	assert_int_equal(fake_wait(&d, FAKE_WAIT_MS), VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(fake_wait(&d, FAKE_WAIT_MS),
+			 VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING);
 }
 
 static void test_bad_fd(void **state)

@@ -95,7 +95,8 @@ static void test_broken_ring(void **state)
 	(void)state;
 	assert_true(fake_add(&d.queues[0], &bad, 1) >= 0);
 	fake_kick(&d, &d.queues[0]);
-	assert_int_equal(fake_wait(&d, FAKE_WAIT_MS), VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(fake_wait(&d, FAKE_WAIT_MS),
+			 VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING);
 	assert_true(fake_read(&d, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	fake_driver_up(&d, FAKE_F_VERSION_1, 16);
 	assert_int_equal(ask(&good, 1), 5);
