@@ -174,18 +174,28 @@ void machine_mmio(struct machine *m, gpa_t gpa, bool is_write, void *data, unsig
 /* virtio_mmio_host.ioeventfd */
 static int on_ioeventfd(void *arg, struct virtio_mmio *mmio, uint16_t queue, int fd, bool add)
 {
-	struct machine *m = arg;
-	struct kvm_ioeventfd e = {
-		.datamatch = queue, .len = 4, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
+	struct machine_slot *slot = arg;
+	struct kvm_ioeventfd e = {.addr = slot->gpa + VIRTIO_MMIO_NOTIFY_OFFSET,
+				  .datamatch = queue,
+				  .len = 4,
+				  .fd = fd,
+				  .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 
-	for (unsigned int i = 0; i < MACHINE_SLOTS_MAX; i++) {
-		if (m->slots[i].mmio != mmio)
-			continue;
-		e.addr = m->slots[i].gpa + VIRTIO_MMIO_NOTIFY_OFFSET;
-		e.flags |= add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN;
-		return ioctl(m->vm_fd, KVM_IOEVENTFD, &e) < 0 ? -errno : 0;
-	}
-	return -ENODEV;
+	(void)mmio;
+	e.flags |= add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN;
+	return ioctl(slot->machine->vm_fd, KVM_IOEVENTFD, &e) < 0 ? -errno : 0;
+}
+
+/* virtio_mmio_host.pulse: an edge, at once; what irqfd does from a work queue for an IOAPIC's pin */
+static void on_pulse(void *arg, struct virtio_mmio *mmio)
+{
+	struct machine_slot *slot = arg;
+	struct kvm_irq_level level = {.irq = slot->gsi, .level = 1};
+
+	(void)mmio;
+	(void)ioctl(slot->machine->vm_fd, KVM_IRQ_LINE, &level);
+	level.level = 0;
+	(void)ioctl(slot->machine->vm_fd, KVM_IRQ_LINE, &level);
 }
 
 /* Make slot @index of the bus, with @dev (owned, also on failure) or empty */
@@ -198,9 +208,11 @@ static int make_slot(struct machine *m, unsigned int index, struct virtio_dev *d
 	struct kvm_irqfd irqfd = {0};
 
 	slot->machine = m;
+	slot->host = (struct virtio_mmio_host){
+		.arg = slot, .ioeventfd = on_ioeventfd, .pulse = on_pulse};
 	slot->gpa = MACHINE_SLOTS_GPA + index * MACHINE_SLOT_STRIDE;
 	slot->gsi = slot_gsi[index];
-	slot->mmio = virtio_mmio_new(dev, &m->mem, &m->host,
+	slot->mmio = virtio_mmio_new(dev, &m->mem, &slot->host,
 				     m->windows ? m->windows + index * MACHINE_SLOT_STRIDE : NULL,
 				     err);
 	if (!slot->mmio)
@@ -333,7 +345,6 @@ struct machine *machine_new(const struct machine_config *config, struct err *err
 	m->config = *config;
 	m->vm_fd = m->ended_fd = m->ack_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
-	m->host = (struct virtio_mmio_host){.arg = m, .ioeventfd = on_ioeventfd};
 	m->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (m->ended_fd < 0 || m->ack_fd < 0) {

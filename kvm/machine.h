@@ -23,7 +23,8 @@ struct vcpu;
 struct machine;
 
 struct machine_slot {
-	struct machine *machine;  /* for callbacks that get the slot only */
+	struct machine *machine; /* for callbacks that get the slot only */
+	struct virtio_mmio_host host;
 	struct virtio_mmio *mmio; /* owned; NULL: nothing is there, nor announced */
 	gpa_t gpa;		  /* 0: as mmio */
 	unsigned int gsi;
@@ -50,8 +51,7 @@ struct machine {
 	struct gmem mem;
 	bool has_mem;
 	struct machine_slot slots[MACHINE_SLOTS_MAX];
-	unsigned int nboot; /* slots filled by machine_add_device() */
-	struct virtio_mmio_host host;
+	unsigned int nboot;  /* slots filled by machine_add_device() */
 	struct vcpu *vcpus;  /* owned array */
 	unsigned int nvcpus; /* initialised elements */
 	atomic_bool stopping;

@@ -55,6 +55,7 @@ struct virtio_mmio {
 	const struct virtio_mmio_host *host; /* borrowed */
 	const struct gmem *mem;		     /* borrowed */
 	int irq_fd;			     /* owned */
+	pthread_mutex_t pulse_lock;	     /* innermost: of device threads */
 	uint32_t *window; /* registers and configuration as they read; atomic words */
 	uint32_t
 		own_window[VIRTIO_MMIO_WINDOW / sizeof(uint32_t)]; /* unless the machine gave one */
@@ -72,9 +73,19 @@ struct virtio_mmio {
 
 /* ---- what device threads call: no lock ---- */
 
-static void pulse(struct virtio_mmio *slot)
+/*
+ * Both ways at once could merge two edges into one, of which the driver has seen the first (raise, raise, lower, lower): hence
+ * one way per device, and one thread at a time. The lock is held for two system calls, and by nobody who waits.
+ */
+static void pulse(struct virtio_mmio *slot, const struct virtio_dev *dev)
 {
-	(void)eventfd_write(slot->irq_fd, 1);
+	if (!slot->host->pulse || dev->irq_by_fd) {
+		(void)eventfd_write(slot->irq_fd, 1);
+		return;
+	}
+	(void)pthread_mutex_lock(&slot->pulse_lock);
+	slot->host->pulse(slot->host->arg, slot);
+	(void)pthread_mutex_unlock(&slot->pulse_lock);
 }
 
 static uint32_t *reg(const struct virtio_mmio *slot, uint32_t offset)
@@ -99,11 +110,11 @@ static void show_config(struct virtio_mmio *slot)
 		__atomic_store_n(reg(slot, VIRTIO_MMIO_CONFIG) + i, space[i], __ATOMIC_RELAXED);
 }
 
-static void interrupt_config(struct virtio_mmio *slot)
+static void interrupt_config(struct virtio_mmio *slot, const struct virtio_dev *dev)
 {
 	(void)__atomic_or_fetch(reg(slot, VIRTIO_MMIO_INTERRUPT_STATUS),
 				htole32(VIRTIO_MMIO_INT_CONFIG), __ATOMIC_SEQ_CST);
-	pulse(slot);
+	pulse(slot, dev);
 }
 
 static void on_interrupt(struct virtio_dev *dev, bool config_changed)
@@ -111,13 +122,13 @@ static void on_interrupt(struct virtio_dev *dev, bool config_changed)
 	struct virtio_mmio *slot = dev->transport;
 
 	if (!config_changed) {
-		pulse(slot);
+		pulse(slot, dev);
 		return;
 	}
 	show_config(slot);
 	/* (hosts are little-endian, as their guests) */
 	(void)__atomic_add_fetch(reg(slot, VIRTIO_MMIO_CONFIG_GENERATION), 1, __ATOMIC_SEQ_CST);
-	interrupt_config(slot);
+	interrupt_config(slot, dev);
 }
 
 static void on_broken(struct virtio_dev *dev, const char *why)
@@ -131,7 +142,7 @@ static void on_broken(struct virtio_dev *dev, const char *why)
 		return;
 	log_guest_warn(&slot->log, "%s: %s, the device needs a reset", dev->ops->name, why);
 	if (old & VIRTIO_CONFIG_S_DRIVER_OK)
-		interrupt_config(slot);
+		interrupt_config(slot, dev);
 }
 
 /* ---- life cycle ---- */
@@ -554,6 +565,7 @@ struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *m
 		slot->mem = mem;
 		slot->window = window ? window : slot->own_window;
 		(void)pthread_mutex_init(&slot->lock, NULL);
+		(void)pthread_mutex_init(&slot->pulse_lock, NULL);
 		slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
 	if (!slot || slot->irq_fd < 0) {
@@ -579,5 +591,6 @@ void virtio_mmio_free(struct virtio_mmio *slot)
 		detach_device(slot);
 	close_fd(&slot->irq_fd);
 	(void)pthread_mutex_destroy(&slot->lock);
+	(void)pthread_mutex_destroy(&slot->pulse_lock);
 	free(slot);
 }

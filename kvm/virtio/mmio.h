@@ -36,6 +36,11 @@ struct virtio_mmio_host {
 	 * within virtio_mmio_new(); must not call back into the slot. May be NULL or fail (-errno): kicks then come by exits.
 	 */
 	int (*ioeventfd)(void *arg, struct virtio_mmio *slot, uint16_t queue, int fd, bool add);
+	/*
+	 * Pulse the slot's line at once. Any thread, one at a time per slot. May be NULL: then virtio_mmio_irq_fd() is written, which
+	 * takes KVM longer (an interrupt controller's pin is raised from a work queue).
+	 */
+	void (*pulse)(void *arg, struct virtio_mmio *slot);
 };
 
 /**

@@ -2,7 +2,8 @@
 /*
  * The network device (virtio 1.2 §5.1) on a tap of the host.
  *
- *   queues 2n, 2n+1   receive, transmit of pair n; each pair has a queue of the tap and a thread of its own (net_path.c)
+ *   queues 2n, 2n+1   receive, transmit of pair n; each pair has a queue of the tap and a thread of its own: one of ours
+ *                     (net_path.c), or one of the host's kernel if we were given vhost-net (vhost.c)
  *   last queue        control; the third one if the driver does not take MQ
  *
  * Offloads are the tap's: what the driver can receive (a checksum left open, a segmented packet) is told to the host's kernel by
@@ -238,10 +239,11 @@ static void net_reset(struct virtio_dev *dev)
 
 	for (unsigned int i = 0; i < net->npairs; i++) {
 		struct net_pair *pair = net->pairs[i];
+		bool ours = pair->thread.running && !net->vhost;
 
-		if (!pair->thread.running)
-			continue;
 		net_pair_stop(pair);
+		if (!ours)
+			continue;
 		log_debug("virtio-net: pair %u received %llu packets and dropped %llu, sent %llu "
 			  "and dropped %llu",
 			  i, (unsigned long long)pair->rx_packets,
@@ -293,6 +295,7 @@ static void net_free(struct virtio_dev *dev)
 	for (unsigned int i = 0; i < net->npairs; i++) {
 		if (!net->pairs[i])
 			continue;
+		vhost_release(&net->pairs[i]->vhost);
 		close_fd(&net->pairs[i]->tap_fd);
 		free(net->pairs[i]);
 	}
@@ -337,7 +340,7 @@ static int make_pairs(struct net *net, unsigned int npairs, struct err *err)
 			return err_sys(err, ENOMEM, "Cannot make the network device");
 		net->pairs[net->npairs++] = pair;
 		pair->net = net;
-		pair->tap_fd = -1;
+		pair->tap_fd = pair->vhost.fd = pair->vhost.err_fd = -1;
 		pair->attached = true;
 		pair->rx_queue = &net->dev.queues[2 * i];
 		pair->tx_queue = &net->dev.queues[2 * i + 1];
@@ -345,28 +348,56 @@ static int make_pairs(struct net *net, unsigned int npairs, struct err *err)
 	return 0;
 }
 
+/* All of @fds, or none: the caller keeps what is not taken */
+static int init_vhost(struct net *net, int *fds, struct err *err)
+{
+	int r = 0;
+
+	if (!net->is_tap)
+		return err_set(err, EINVAL, "vhost-net needs a tap");
+	for (unsigned int i = 0; i < net->npairs && r == 0; i++)
+		r = vhost_init(&net->pairs[i]->vhost, fds[i], err);
+	for (unsigned int i = 0; i < net->npairs; i++) {
+		if (r < 0)
+			net->pairs[i]->vhost.fd = -1;
+		else
+			fds[i] = -1;
+	}
+	net->vhost = net->dev.irq_by_fd = r == 0;
+	return r;
+}
+
+static int init(struct net *net, const struct virtio_net_args *args, struct err *err)
+{
+	int r, kind = -1;
+
+	for (unsigned int i = 0; i < args->npairs; i++) {
+		r = check_tap(args->tap_fds[i], err);
+		if (r < 0)
+			return r;
+		if (i > 0 && r != kind)
+			return err_set(err, EINVAL, "a network device's queues are of two kinds");
+		kind = r;
+	}
+	net->is_tap = kind == 1;
+	r = make_pairs(net, args->npairs, err);
+	if (r == 0 && args->vhost_fds)
+		r = init_vhost(net, args->vhost_fds, err);
+	return r;
+}
+
 struct virtio_dev *virtio_net_new(const struct virtio_net_args *args, struct err *err)
 {
 	struct net *net = calloc(1, sizeof(*net));
-	int r = 0, kind = -1;
 
 	if (!net) {
 		(void)err_sys(err, ENOMEM, "Cannot make the network device");
 		return NULL;
 	}
-	for (unsigned int i = 0; i < args->npairs && r >= 0; i++) {
-		r = check_tap(args->tap_fds[i], err);
-		if (r >= 0 && i > 0 && r != kind)
-			r = err_set(err, EINVAL, "a network device's queues are of two kinds");
-		kind = r;
-	}
-	if (r >= 0)
-		r = make_pairs(net, args->npairs, err);
-	if (r < 0) {
+	if (init(net, args, err) < 0) {
 		net_free(&net->dev);
 		return NULL;
 	}
-	net->is_tap = kind == 1;
 	describe(net, args);
 	for (unsigned int i = 0; i < args->npairs; i++)
 		net->pairs[i]->tap_fd = take_fd(&args->tap_fds[i]);

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "kvm/virtio/thread.h"
+#include "kvm/virtio/vhost.h"
 #include "kvm/virtio/virtio.h"
 
 /* Bytes before each packet, on the rings (§5.1.6: always this long with VERSION_1) and on the tap */
@@ -49,11 +50,12 @@ struct net_tx {
 	bool held;		  /* it waits for room in the tap */
 };
 
-/* Two queues, a queue of the tap, and the thread between them */
+/* Two queues, a queue of the tap, and between them a thread of ours or of the host's kernel */
 struct net_pair {
 	struct net *net; /* the device it is of */
 	struct virtio_thread thread;
 	int tap_fd;			   /* owned */
+	struct vhost vhost;		   /* used if the device has vhost */
 	bool attached;			   /* the tap gives packets to this queue */
 	struct virtq *rx_queue, *tx_queue; /* borrowed: the device's */
 	struct net_rx rx;
@@ -69,6 +71,7 @@ struct net {
 	unsigned int npairs;
 	struct net_pair *pairs[VIRTIO_NET_PAIRS_MAX]; /* owned */
 	bool is_tap;				      /* else a datagram socket: no offloads */
+	bool vhost;				      /* the host's kernel moves the packets */
 	bool mergeable;				      /* MRG_RXBUF was negotiated */
 	bool broken;		  /* atomic: a ring is broken, nothing is done until a reset */
 	struct virtq *control;	  /* borrowed; NULL: not negotiated. Pair 0's thread serves it. */
@@ -81,7 +84,10 @@ void net_broken(struct net *net);
 /** net_serve_control() - Answer the commands in the control queue; pair 0's thread */
 void net_serve_control(struct net *net);
 
-/** net_pair_start() - Start the thread of a pair whose queues are set up; Return: 0 or -errno */
+/**
+ * net_pair_start() - Serve a pair whose queues are set up; Return: 0 or -errno
+ * With vhost only the first pair has a thread, for the control queue and errors.
+ */
 int net_pair_start(struct net_pair *pair, unsigned int index, struct err *err);
 /** net_pair_stop() - Join it; idempotent */
 void net_pair_stop(struct net_pair *pair);

@@ -38,7 +38,7 @@
 #define NET_RX_STREAK 32   /* small packets after which no more than that is offered */
 #define NET_READV_MAX (VIRTQ_CHAIN_MAX - 1) /* IOV_MAX without the spill */
 
-enum net_tag { NET_TAG_TAP, NET_TAG_KICK };
+enum net_tag { NET_TAG_TAP, NET_TAG_KICK, NET_TAG_VHOST_ERROR };
 
 /* Another queue may have been found broken, by this thread or another */
 static bool is_broken(const struct net *net)
@@ -295,6 +295,8 @@ static void pair_on_event(void *arg, uint64_t tag, uint32_t events)
 	/* Rings are looked at in each round anyway, and so is a chain that waits for room */
 	if (tag == NET_TAG_TAP && (events & EPOLLIN))
 		pair->rx.readable = true;
+	if (tag == NET_TAG_VHOST_ERROR)
+		net_broken(pair->net);
 }
 
 static int pair_on_round(void *arg)
@@ -308,6 +310,8 @@ static int pair_on_round(void *arg)
 			return -1;
 		if (net->control && pair == net->pairs[0])
 			net_serve_control(net);
+		if (net->vhost)
+			return -1;
 		more = rx_run(pair);
 		more |= tx_run(pair);
 	}
@@ -319,7 +323,7 @@ static const struct virtio_thread_ops pair_thread_ops = {
 	.on_round = pair_on_round,
 };
 
-static int pair_watch(struct net_pair *pair)
+static int watch_queues(struct net_pair *pair)
 {
 	int r;
 
@@ -330,13 +334,31 @@ static int pair_watch(struct net_pair *pair)
 	r = virtio_thread_watch_kicks(&pair->thread, pair->rx_queue, NET_TAG_KICK);
 	if (r < 0)
 		return r;
-	r = virtio_thread_watch_kicks(&pair->thread, pair->tx_queue, NET_TAG_KICK);
-	if (r < 0 || !pair->net->control || pair != pair->net->pairs[0])
-		return r;
-	return virtio_thread_watch_kicks(&pair->thread, pair->net->control, NET_TAG_KICK);
+	return virtio_thread_watch_kicks(&pair->thread, pair->tx_queue, NET_TAG_KICK);
 }
 
-int net_pair_start(struct net_pair *pair, unsigned int index, struct err *err)
+static int watch_vhost_errors(struct net *net)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < net->npairs && r == 0; i++)
+		r = virtio_thread_watch(&net->pairs[0]->thread, net->pairs[i]->vhost.err_fd,
+					EPOLLIN | EPOLLET, NET_TAG_VHOST_ERROR);
+	return r;
+}
+
+static int pair_watch(struct net_pair *pair)
+{
+	struct net *net = pair->net;
+	int r;
+
+	r = net->vhost ? watch_vhost_errors(net) : watch_queues(pair);
+	if (r < 0 || !net->control || pair != net->pairs[0])
+		return r;
+	return virtio_thread_watch_kicks(&pair->thread, net->control, NET_TAG_KICK);
+}
+
+static int start_thread(struct net_pair *pair, unsigned int index, struct err *err)
 {
 	char name[16];
 	int r;
@@ -358,7 +380,20 @@ int net_pair_start(struct net_pair *pair, unsigned int index, struct err *err)
 	return 0;
 }
 
+int net_pair_start(struct net_pair *pair, unsigned int index, struct err *err)
+{
+	int r = 0;
+
+	if (!pair->net->vhost || index == 0)
+		r = start_thread(pair, index, err);
+	if (r < 0 || !pair->net->vhost)
+		return r;
+	return vhost_start(&pair->vhost, &pair->net->dev, pair->rx_queue, pair->tx_queue,
+			   pair->tap_fd, err);
+}
+
 void net_pair_stop(struct net_pair *pair)
 {
 	virtio_thread_stop(&pair->thread);
+	vhost_stop(&pair->vhost);
 }

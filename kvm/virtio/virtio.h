@@ -53,6 +53,7 @@ struct virtio_dev {
 	uint64_t features;			/* acknowledged by the driver */
 	void *transport;			/* the transport's own */
 	int irq_fd; /* eventfd of the transport's: a write is a queue interrupt, for whoever cannot call interrupt() */
+	bool irq_by_fd; /* set by a device that gave irq_fd away: its own interrupts take that way too */
 	/* set by the transport: raise the queue interrupt / the configuration interrupt; any thread */
 	void (*interrupt)(struct virtio_dev *dev, bool config_changed);
 	/* set by the transport: DEVICE_NEEDS_RESET and a configuration interrupt (§2.1.2); any thread */
