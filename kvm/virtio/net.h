@@ -92,4 +92,8 @@ int net_pair_start(struct net_pair *pair, unsigned int index, struct err *err);
 /** net_pair_stop() - Join it; idempotent */
 void net_pair_stop(struct net_pair *pair);
 
+/* What a pair's thread does, and its state before that; for net_path.c and tests that play the thread themselves */
+extern const struct virtio_thread_ops net_pair_thread_ops;
+void net_pair_prepare(struct net_pair *pair);
+
 #endif

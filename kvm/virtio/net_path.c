@@ -318,7 +318,7 @@ static int pair_on_round(void *arg)
 	return more ? 0 : -1;
 }
 
-static const struct virtio_thread_ops pair_thread_ops = {
+const struct virtio_thread_ops net_pair_thread_ops = {
 	.on_event = pair_on_event,
 	.on_round = pair_on_round,
 };
@@ -358,18 +358,23 @@ static int pair_watch(struct net_pair *pair)
 	return virtio_thread_watch_kicks(&pair->thread, net->control, NET_TAG_KICK);
 }
 
-static int start_thread(struct net_pair *pair, unsigned int index, struct err *err)
+void net_pair_prepare(struct net_pair *pair)
 {
-	char name[16];
-	int r;
-
 	pair->rx.nbufs = pair->rx.niov = pair->rx.streak = 0;
 	pair->rx.bytes = pair->rx.parked = pair->rx.covered = 0;
 	pair->rx.want = NET_PACKET_MAX;
 	pair->rx.readable = true;
 	pair->rx.waiting = pair->tx.held = false;
+}
+
+static int start_thread(struct net_pair *pair, unsigned int index, struct err *err)
+{
+	char name[16];
+	int r;
+
+	net_pair_prepare(pair);
 	(void)snprintf(name, sizeof(name), "virtio-net-%u", index);
-	r = virtio_thread_start(&pair->thread, name, &pair_thread_ops, pair, err);
+	r = virtio_thread_start(&pair->thread, name, &net_pair_thread_ops, pair, err);
 	if (r < 0)
 		return r;
 	r = pair_watch(pair);

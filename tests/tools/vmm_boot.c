@@ -165,7 +165,8 @@ static void on_console(struct boot *b)
 /* Returns an exit status, or -1 to go on */
 static int on_message(struct boot *b)
 {
-	static const char *const names[] = {"STARTED", "READY", "ACCEPT", "ENDED"};
+	static const char *const names[] = {"STARTED", "READY",	    "ACCEPT",
+					    "ENDED",   "NET_ADDED", "NET_REMOVED"};
 	struct vmm_msg msg;
 	int fd = -1, r;
 
