@@ -47,7 +47,7 @@ for f in $(sources lib oci kvm guest shim runtime); do
 done
 
 library 'yajl/' 'oci/json\.c'
-library 'netlink/' 'shim/network\.c'
+library 'netlink/' 'none: lib/netlink\.c'
 library 'systemd/' 'systemd/.*'
 library 'seccomp\.h' 'lib/seccomp\.c'
 library 'sys/capability\.h' 'lib/caps\.c'
