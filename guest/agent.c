@@ -199,6 +199,8 @@ static int agent_init(struct agent *agent, const struct agent_config *config, st
 	int r;
 
 	agent->config = config;
+	agent->network = (struct network){.slots = config->slots ?: &network_slots_machine,
+					  .netns_fd = -1};
 	agent->services[0] = (struct ttrpc_service){
 		.name = SERVICE_NAME, .methods = agent_methods, .arg = agent};
 	agent->cgroup_fd = open(config->cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -23,6 +23,7 @@
 #include "lib/machine.h"
 #include "lib/ttrpc.h"
 
+#include "guest/network.h"
 #include "guest/streams.h"
 
 #define AGENT_CONTAINERS_MAX 64	      /* containers at a time */
@@ -39,7 +40,8 @@ struct agent_config {
 	const char *roots_dir;	 /* export N is <roots_dir>/N */
 	const char *
 		stage_dir; /* has the empty directories root, scratch and mask: mount points for children */
-	const char *cgroup_dir; /* a cgroup2 directory for containers' cgroups */
+	const char *cgroup_dir;		   /* a cgroup2 directory for containers' cgroups */
+	const struct network_slots *slots; /* NULL: guest/slots.h */
 	void (*notify)(uint32_t what,
 		       uint16_t argument); /* MACHINE_AGENT_*; POWER_OFF does not return */
 };
@@ -60,8 +62,9 @@ struct agent {
 	struct process
 		*by_pid[AGENT_PID_BUCKETS]; /* those not yet reaped, chained by next_by_pid */
 	uint16_t export_users[MACHINE_EXPORTS_MAX]; /* containers that use an export */
-	bool greeted;				    /* Hello has been answered */
-	int cgroup_fd;				    /* config->cgroup_dir */
+	struct network network;
+	bool greeted;  /* Hello has been answered */
+	int cgroup_fd; /* config->cgroup_dir */
 };
 
 /**

@@ -79,6 +79,7 @@ DEFINE_FREE(container_request, ContainerRequest)
 DEFINE_FREE(wait_oom_request, WaitOomRequest)
 DEFINE_FREE(empty, Empty)
 DEFINE_FREE(update_request, UpdateRequest)
+DEFINE_FREE(set_network_request, SetNetworkRequest)
 
 static struct container *find_container(struct agent *agent, struct ttrpc_call *call,
 					const char *id)
@@ -389,6 +390,17 @@ static void on_update(struct ttrpc_call *call, const uint8_t *payload, size_t le
 		container_update(container, request->resources.data, request->resources.len, call);
 }
 
+static void on_set_network(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct err err = {0};
+
+	decode(set_network_request, SetNetworkRequest, request, false);
+	if (network_set(&agent->network, take_ptr(&request), &err) < 0)
+		ttrpc_reply_error(call, TTRPC_INTERNAL, "%s", err.msg);
+	else
+		reply_empty(call);
+}
+
 const struct ttrpc_method agent_methods[] = {
 	{"Hello", SMALL_REQUEST_MAX, on_hello},
 	{"Create", OCI_CONFIG_MAX + (256u << 10), on_create},
@@ -406,5 +418,6 @@ const struct ttrpc_method agent_methods[] = {
 	{"Ping", SMALL_REQUEST_MAX, on_ping},
 	{"Shutdown", SMALL_REQUEST_MAX, on_shutdown},
 	{"Update", OCI_RESOURCES_MAX + SMALL_REQUEST_MAX, on_update},
+	{"SetNetwork", MACHINE_NET_REQUEST_MAX, on_set_network},
 	{0},
 };

@@ -35,6 +35,14 @@
 #define MACHINE_SLOT_NAME \
 	"virtio-mmio.%u" /* argument: MACHINE_BOOT_SLOTS + the late slot's number */
 
+/* The most that one description of the guest's network may have (SetNetwork of guest/agent.proto) */
+#define MACHINE_NET_INTERFACES_MAX (MACHINE_LATE_SLOTS + 1) /* with the loopback interface */
+#define MACHINE_NET_ADDRESSES_MAX 256			    /* of one interface */
+#define MACHINE_NET_NEIGHBOURS_MAX 1024			    /* of one interface */
+#define MACHINE_NET_ROUTES_MAX 1024
+#define MACHINE_NET_HOPS_MAX 16 /* of one route */
+#define MACHINE_NET_REQUEST_MAX (1u << 20)
+
 #define MACHINE_GUEST_CID 3 /* always */
 #define MACHINE_HOST_CID 2
 #define MACHINE_VSOCK_PORT_AGENT 1024  /* the agent's ttrpc service listens here */
