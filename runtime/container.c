@@ -432,5 +432,8 @@ int container_remove(struct container *container, struct err *err)
 	r = monitor_cgroup_remove(container->dir_fd, err);
 	if (r < 0)
 		return r;
+	/* The container is gone all the same */
+	if (monitor_network_remove(container->dir_fd, err) < 0)
+		log_warn("%s", err->msg);
 	return path_remove_tree(container->root_fd, container->id, err);
 }

@@ -435,6 +435,20 @@ uint64_t agent_oom_kills(const struct ttrpc_result *result, bool of_wait)
 	return kills;
 }
 
+int agent_set_network(struct shim *s, const uint8_t *packed, size_t len, ttrpc_on_result *on_result,
+		      void *arg)
+{
+	Caisson__Agent__SetNetworkRequest *request = caisson__agent__set_network_request__unpack(
+		NULL, len, packed);
+	int r;
+
+	if (!request)
+		return -ENOMEM;
+	r = call(s, "SetNetwork", request, on_result, arg);
+	caisson__agent__set_network_request__free_unpacked(request, NULL);
+	return r;
+}
+
 int agent_ping(struct shim *s, ttrpc_on_result *on_result, void *arg)
 {
 	Caisson__Agent__Empty empty = CAISSON__AGENT__EMPTY__INIT;

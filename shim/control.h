@@ -86,6 +86,12 @@ int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct e
  */
 int monitor_cgroup_remove(int state_fd, struct err *err);
 
+/**
+ * monitor_network_remove() - Remove what a monitor that was killed has left in a network namespace that still exists; for `delete`
+ * Call it when the monitor has ended. Return: 0, also when there is nothing; or -errno with @err.
+ */
+int monitor_network_remove(int state_fd, struct err *err);
+
 /** monitor_cgroup_open() - The container's cgroup on the host; Return: descriptor, -ENOENT when it has none, -errno */
 int monitor_cgroup_open(int state_fd, struct err *err);
 

@@ -138,6 +138,10 @@ static bool on_message(struct shim *s, const struct vmm_msg *msg)
 	case VMM_MSG_ACCEPT:
 		/* The host serves no ports: the connection ends as the descriptor is closed */
 		return true;
+	case VMM_MSG_NET_ADDED:
+	case VMM_MSG_NET_REMOVED:
+		network_on_vmm(s, msg);
+		return true;
 	case VMM_MSG_ENDED:
 		gone(s, vmm_end_name((enum vmm_end)msg->value), msg->text);
 		return false;

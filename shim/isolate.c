@@ -36,7 +36,16 @@ int isolate_network(struct shim *shim, struct err *err)
 	if (shim->netns_fd < 0) {
 		if (unshare(CLONE_NEWNET) < 0)
 			return err_sys(err, errno, "making a network namespace");
+		shim->network.followed = true;
 		return 0;
+	}
+	/* While the host's processes can be seen */
+	shim->network.followed = !net_is_own(shim->netns_fd);
+	if (shim->network.followed) {
+		shim->network.user = net_user(shim->netns_fd, shim->network.user_name);
+		if (net_note(shim->state_fd, shim->netns_fd, ns->path, err) < 0)
+			return -err->code;
+		shim->network.noted = true;
 	}
 	if (setns(shim->netns_fd, CLONE_NEWNET) < 0)
 		return err_sys(err, errno, "joining the network namespace '%s'", ns->path);

@@ -295,16 +295,18 @@ static const struct step {
 	{"session", session_open, NULL},
 	{"descriptors", descriptors_open, descriptors_close},
 	{"loop", loop_open, loop_close},
-	{"network", isolate_network, NULL},
+	{"network namespace", isolate_network, NULL},
 	{"cgroup", cgroup_open, NULL},
 	{"mounts", isolate_mounts, NULL},
 	{"runtime hooks", hooks_wait_runtime, NULL},
 	{"createContainer hooks", hooks_create_container, NULL},
+	{"network", network_open, network_release},
 	{"control socket", server_open, server_release},
 	{"stdio", stdio_open, stdio_release},
 	{"guest", guest_start, guest_stop},
 	{"oom score", limits_last_victim, NULL},
 	{"agent", agent_connect, agent_close},
+	{"interfaces", network_attach, NULL},
 	{"container", container_open, NULL},
 	{"view", isolate_view, NULL},
 	{"terminal", stdio_start, NULL},
@@ -381,6 +383,8 @@ static void shim_init(struct shim *s, const struct shim_plan *plan)
 	};
 	s->guest_log.source.fd = -1;
 	s->vmm_stat_fd = -1;
+	s->network.events.fd = s->network.sock = -1;
+	s->network.devices = (struct net_devices){-1, -1, -1};
 	s->listener.fd = -1;
 	s->stdio.master = -1;
 	for (int i = 0; i < 3; i++)

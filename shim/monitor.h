@@ -8,6 +8,7 @@
  *   server.c     the control socket, exec                   end.c     how a container ends; heartbeat
  *   hooks.c      createContainer, and waiting for those that the command runs
  *   pause.c      pausing and resuming                       inspect.c processes, figures, events
+ *   network.c    the guest's network follows the namespace's (network.h has the rest)
  *
  * One process, one thread, one loop. During "create" the steps run one after another and turn the loop themselves
  * (shim_wait()); afterwards everything happens in callbacks.
@@ -25,6 +26,7 @@
 #include "lib/ttrpc.h"
 #include "shim/control.h"
 #include "shim/exports.h"
+#include "shim/network.h"
 #include "shim/protocol.h"
 
 #define SHIM_CREATE_TIMEOUT_MS 120000 /* Hello and Create together */
@@ -78,6 +80,42 @@ struct shim_log {		   /* the guest kernel's log */
 	bool skipping;
 };
 
+enum shim_net_slot_state {
+	NET_SLOT_FREE,
+	NET_SLOT_ADDING,   /* the vmm has been asked */
+	NET_SLOT_READY,	   /* the agent may have it */
+	NET_SLOT_FAILED,   /* not to be had; not tried again until the container starts */
+	NET_SLOT_LEAVING,  /* the agent has to let go */
+	NET_SLOT_REMOVING, /* the vmm has been asked */
+};
+struct shim_net_slot {
+	enum shim_net_slot_state state;
+	int ifindex; /* of the interface that it stands for */
+	int tap;     /* ifindex, 0: none */
+	uint32_t mtu;
+	char name[IFNAMSIZ];
+};
+struct shim_network {
+	bool followed; /* the namespace is the container's */
+	int user;      /* a process that was in it before us, 0: none */
+	char user_name[16];
+	bool noted; /* the state directory says that things of ours may be there */
+	int sock;   /* owned: netlink */
+	struct net_devices devices;
+	struct loop_source events; /* .fd owned */
+	struct loop_timer timer;
+	bool waiting;		/* for the timer */
+	struct net_state state; /* the last scan */
+	struct shim_net_slot slots[MACHINE_LATE_SLOTS];
+	uint8_t *sent; /* owned: what the agent was told last */
+	size_t sent_len;
+	bool active;		      /* the agent can be told */
+	bool dirty, calling, settled; /* see network.c */
+	struct err error;	      /* what went wrong in this round */
+	void (*on_settled)(struct shim *shim, const struct err *err, void *arg);
+	void *on_settled_arg;
+};
+
 struct client;
 
 struct shim {
@@ -104,6 +142,8 @@ struct shim {
 	int vmm_stat_fd;		    /* owned: its /proc/PID/stat, -1 without */
 	uint64_t vmm_ticks;		    /* CPU time that it had used at the last Ping */
 	struct shim_log guest_log;
+
+	struct shim_network network;
 
 	struct ttrpc_conn *agent;
 	struct loop_timer agent_timer;
@@ -153,6 +193,21 @@ int isolate_mounts(struct shim *shim, struct err *err);
 int isolate_show(struct shim *shim, struct err *err);
 /** isolate_view() - Make the container's files the root of this process; closes all view descriptors */
 int isolate_view(struct shim *shim, struct err *err);
+
+/* ---- network.c ---- */
+/** network_open() - Look at the network namespace and begin to follow it; nothing is changed in one that is not the container's */
+int network_open(struct shim *shim, struct err *err);
+/** network_attach() - The agent is there: bring the network into the guest and wait until it is */
+int network_attach(struct shim *shim, struct err *err);
+void network_release(struct shim *shim);
+/** network_on_vmm() - The vmm has answered for a device: NET_ADDED, NET_REMOVED */
+void network_on_vmm(struct shim *shim, const struct vmm_msg *msg);
+/**
+ * network_settle() - Look again, and call @done when the guest has what is there now, or cannot have it; perhaps at once
+ * Return: 0, or -EBUSY when somebody waits already
+ */
+int network_settle(struct shim *shim,
+		   void (*done)(struct shim *shim, const struct err *err, void *arg), void *arg);
 
 /* ---- hooks.c ---- */
 /** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */
@@ -212,6 +267,9 @@ int agent_ask(struct shim *shim, const char *method, ttrpc_on_result *on_result,
 int agent_wait_oom(struct shim *shim, uint64_t seen, ttrpc_on_result *on_result, void *arg);
 /** agent_oom_kills() - How many, from the result of agent_wait_oom() or of agent_wait(); 0 when it is not one */
 uint64_t agent_oom_kills(const struct ttrpc_result *result, bool of_wait);
+/** agent_set_network() - @request: packed, as net_message() makes it */
+int agent_set_network(struct shim *shim, const uint8_t *request, size_t len,
+		      ttrpc_on_result *on_result, void *arg);
 int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
 int agent_shutdown(struct shim *shim);
 

@@ -191,11 +191,29 @@ static void on_started(const struct ttrpc_result *result, void *arg)
 	client_on_answer(result, arg);
 }
 
+static void on_network(struct shim *s, const struct err *err, void *arg)
+{
+	struct client *c = arg;
+
+	c->calls--;
+	if (c->source.fd < 0)
+		client_close(c);
+	else if (err->code)
+		client_finish(c, -err->code, err);
+	else
+		client_wait(c, agent_start(s, on_started, c));
+}
+
+/* What engines have put into the network namespace until now, the program finds from its first instruction on */
 static void handle_start(struct client *c, const struct control_request *request, int fd)
 {
 	(void)request;
 	(void)fd;
-	client_wait(c, agent_start(c->shim, on_started, c));
+	client_wait(c, 0);
+	if (network_settle(c->shim, on_network, c) < 0) {
+		c->calls--;
+		client_refuse(c, EBUSY, "the container is being started");
+	}
 }
 
 /* As with runc, what was killed does not stay paused */

@@ -172,6 +172,8 @@ static void undo(const struct monitor_args *args)
 
 	if (monitor_cgroup_remove(args->state_fd, &err) < 0)
 		log_info("%s", err.msg);
+	if (monitor_network_remove(args->state_fd, &err) < 0)
+		log_info("%s", err.msg);
 	(void)unlinkat(args->state_fd, CONTROL_SOCKET_NAME, 0);
 	(void)unlinkat(args->state_fd, SHIM_FAILURE_FILE, 0);
 }
