@@ -260,13 +260,36 @@ void container_create(struct agent *agent, const struct container_request *reque
 	container->create_call = call;
 }
 
+/* A network namespace of its own, which its user namespace owns, gets the guest's interfaces */
+static int give_network(struct container *container, struct err *err)
+{
+	cleanup_close int netns = -1;
+	char path[64];
+
+	if (!(child_namespace_flags(container->config) & CLONE_NEWNET))
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)container->init->pid);
+	netns = open(path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return err_sys(err, errno, "cannot open the container's network namespace");
+	return network_enter(&container->agent->network, netns, err);
+}
+
 void container_on_ready(struct container *container)
 {
 	Caisson__Agent__CreateResponse response = CAISSON__AGENT__CREATE_RESPONSE__INIT;
 	struct ttrpc_call *call = take_ptr(&container->create_call);
+	struct err err = {0};
 
 	if (container->state != CONTAINER_CREATING || !call)
 		return;
+	if (give_network(container, &err) < 0) {
+		container->error.code = TTRPC_INTERNAL;
+		(void)snprintf(container->error.text, sizeof(container->error.text), "%s", err.msg);
+		container->create_call = call;
+		container_delete(container, NULL);
+		return;
+	}
 	container->state = CONTAINER_CREATED;
 	response.pid = container->init->pid;
 	ttrpc_reply_message(call, &response);

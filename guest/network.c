@@ -530,6 +530,8 @@ int network_enter(struct network *network, int netns_fd, struct err *err)
 	struct apply a = {.network = network, .new = network->now ?: &nothing};
 	char name[IFNAMSIZ];
 
+	if (network->netns_fd >= 0)
+		return err_set(err, EBUSY, "the guest's network is another container's");
 	network->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 3);
 	if (network->netns_fd < 0)
 		return err_sys(err, errno, "cannot keep the container's network");
