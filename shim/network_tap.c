@@ -109,13 +109,14 @@ static int attach_queue(const struct net_devices *devices, const char *name, uns
 	return take_fd(&fd);
 }
 
+/* In two steps: the kernel raises it before it looks at the address mode */
 static int set_up(int sock, int ifindex, const struct net_link *link, const char *alias)
 {
-	const struct ifinfomsg fixed = {
-		.ifi_index = ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct ifinfomsg fixed = {.ifi_index = ifindex};
 	const uint8_t mode = ADDR_GEN_MODE_NONE;
 	struct netlink_message m;
 	size_t families, inet6;
+	int r;
 
 	netlink_begin(&m, RTM_NEWLINK, 0, &fixed, sizeof(fixed));
 	netlink_put_string(&m, IFLA_IFALIAS, alias);
@@ -125,6 +126,11 @@ static int set_up(int sock, int ifindex, const struct net_link *link, const char
 	netlink_put(&m, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
 	netlink_nest_end(&m, inet6);
 	netlink_nest_end(&m, families);
+	r = netlink_send(sock, &m);
+	if (r < 0)
+		return r;
+	fixed.ifi_flags = fixed.ifi_change = IFF_UP;
+	netlink_begin(&m, RTM_NEWLINK, 0, &fixed, sizeof(fixed));
 	return netlink_send(sock, &m);
 }
 
@@ -260,27 +266,6 @@ static int add_filter(int sock, int from, int to, uint32_t handle,
 	return netlink_send(sock, &m);
 }
 
-int net_redirect(int sock, int from, int to, struct err *err)
-{
-	int r = add_qdisc(sock, from);
-	uint32_t handle = r == 0 ? FILTER_HANDLE_QDISC_OURS : FILTER_HANDLE_QDISC_OTHERS;
-
-	if (r < 0 && r != -EEXIST)
-		return err_sys(err, -r,
-			       "adding a clsact qdisc (the host's kernel needs sch_ingress)");
-	r = add_filter(sock, from, to, handle, put_matchall);
-	if (r == -ENOENT || r == -EOPNOTSUPP || r == -EINVAL)
-		r = add_filter(sock, from, to, handle, put_u32);
-	/* u32's word for a handle in use */
-	if (r == -EEXIST || r == -ENOSPC)
-		return err_set(err, EEXIST, "it is redirected already");
-	if (r < 0)
-		return err_sys(err, -r,
-			       "redirecting packets (the host's kernel needs cls_matchall or "
-			       "cls_u32, and act_mirred)");
-	return 0;
-}
-
 struct filters {
 	bool ours, others;
 	uint32_t handle;
@@ -306,6 +291,33 @@ static int find_filters(int sock, int ifindex, uint32_t parent, struct filters *
 	const struct tcmsg fixed = {.tcm_ifindex = ifindex, .tcm_parent = parent};
 
 	return netlink_dump(sock, RTM_GETTFILTER, &fixed, sizeof(fixed), on_filter, out);
+}
+
+int net_redirect(int sock, int from, int to, struct err *err)
+{
+	struct filters found = {0};
+	uint32_t handle;
+	int r;
+
+	/* u32 would take a second one */
+	if (find_filters(sock, from, INGRESS_PARENT, &found) == 0 && found.ours)
+		return err_set(err, EEXIST, "it is redirected already");
+	r = add_qdisc(sock, from);
+	handle = r == 0 ? FILTER_HANDLE_QDISC_OURS : FILTER_HANDLE_QDISC_OTHERS;
+	if (r < 0 && r != -EEXIST)
+		return err_sys(err, -r,
+			       "adding a clsact qdisc (the host's kernel needs sch_ingress)");
+	r = add_filter(sock, from, to, handle, put_matchall);
+	if (r == -ENOENT || r == -EOPNOTSUPP || r == -EINVAL)
+		r = add_filter(sock, from, to, handle, put_u32);
+	if (r < 0) {
+		if (handle == FILTER_HANDLE_QDISC_OURS)
+			delete_qdisc(sock, from);
+		return err_sys(err, -r,
+			       "redirecting packets (the host's kernel needs cls_matchall or "
+			       "cls_u32, and act_mirred)");
+	}
+	return 0;
 }
 
 void net_redirect_remove(int sock, int ifindex)
