@@ -99,7 +99,7 @@ static bool address_equal(const Caisson__Agent__NetworkAddress *a,
 {
 	return bytes_equal(&a->address, &b->address) && a->prefix == b->prefix &&
 	       bytes_equal(&a->peer, &b->peer) && bytes_equal(&a->broadcast, &b->broadcast) &&
-	       a->scope == b->scope && a->flags == b->flags;
+	       a->scope == b->scope && a->flags == b->flags && a->priority == b->priority;
 }
 
 static bool has_address(const network_interface *it, const Caisson__Agent__NetworkAddress *address)

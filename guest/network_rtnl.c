@@ -124,6 +124,8 @@ int rtnl_address(int fd, int ifindex, const Caisson__Agent__NetworkAddress *a, b
 		put_bytes(&m, IFA_BROADCAST, &a->broadcast);
 	if (add)
 		netlink_put_u32(&m, IFA_FLAGS, flags);
+	if (add && a->priority)
+		netlink_put_u32(&m, IFA_RT_PRIORITY, a->priority);
 	r = netlink_send(fd, &m);
 	if (!add && (r == -EADDRNOTAVAIL || r == -ENODEV))
 		return 0;

@@ -292,6 +292,29 @@ static void check_state_root(const struct globals *globals, struct kvm_probe_res
 		       err_reason(errno));
 }
 
+static void check_network(const struct globals *globals, struct kvm_probe_result *out)
+{
+	cleanup_close int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC), vhost = -1;
+	int code = errno;
+
+	(void)globals;
+	if (tun < 0) {
+		set(out, KVM_PROBE_FAIL, "",
+		    code == EACCES || code == EPERM
+			    ? "Run as root, or let this user open /dev/net/tun"
+			    : "Load the kernel's module: modprobe tun");
+		(void)snprintf(out->text, sizeof(out->text),
+			       "taps cannot be made: /dev/net/tun: %s", err_reason(code));
+		return;
+	}
+	vhost = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	if (vhost >= 0)
+		set(out, KVM_PROBE_OK, "taps can be made, vhost-net serves them", "");
+	else
+		set(out, KVM_PROBE_OK,
+		    "taps can be made; without /dev/vhost-net the guest's process serves them", "");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const struct globals *globals, struct kvm_probe_result *out);
@@ -306,6 +329,7 @@ static const struct {
 	{"processes", check_processes},
 	{"namespaces", check_namespaces},
 	{"mounts", check_mounts},
+	{"network", check_network},
 	{"state", check_state_root},
 };
 

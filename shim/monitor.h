@@ -109,9 +109,9 @@ struct shim_network {
 	struct shim_net_slot slots[MACHINE_LATE_SLOTS];
 	uint8_t *sent; /* owned: what the agent was told last */
 	size_t sent_len;
-	bool active;		      /* the agent can be told */
-	bool dirty, calling, settled; /* see network.c */
-	struct err error;	      /* what went wrong in this round */
+	bool active;			    /* the agent can be told */
+	bool dirty, told, calling, settled; /* see network.c */
+	struct err error;		    /* what went wrong in this round */
 	void (*on_settled)(struct shim *shim, const struct err *err, void *arg);
 	void *on_settled_arg;
 };

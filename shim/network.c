@@ -263,6 +263,8 @@ static bool tell_agent(struct shim *s)
 	struct err err = {0};
 	size_t len;
 
+	if (net->told)
+		return false; /* and it could not */
 	list_ready(s, slots);
 	r = net_message(&net->state, slots, &message, &len, &err);
 	if (r == 0 && len == net->sent_len && (!len || memcmp(message, net->sent, len) == 0))
@@ -279,6 +281,7 @@ static bool tell_agent(struct shim *s)
 	free(net->sent);
 	net->sent = take_ptr(&message);
 	net->sent_len = len;
+	net->told = true;
 	net->calling = true;
 	return true;
 }
@@ -374,6 +377,7 @@ static void look(struct shim *s)
 		return;
 	net->dirty = false;
 	net->settled = false;
+	net->told = false;
 	net->error = (struct err){0};
 	if (scan(s) == 0)
 		compare(s);

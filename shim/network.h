@@ -36,7 +36,8 @@ struct net_address {
 	uint8_t len; /* 4 or 16 */
 	uint8_t prefix, scope;
 	bool has_peer, has_broadcast;
-	uint32_t flags; /* IFA_F_* that the guest shall have */
+	uint32_t flags;	   /* IFA_F_* that the guest shall have */
+	uint32_t priority; /* of its route, 0: the kernel's own */
 	uint8_t address[16], peer[16], broadcast[4];
 };
 struct net_neighbour {

@@ -84,6 +84,7 @@ static void add_address(struct message *m, const struct net_address *a)
 	out->broadcast = bytes(a->broadcast, a->has_broadcast ? sizeof(a->broadcast) : 0);
 	out->scope = a->scope;
 	out->flags = a->flags;
+	out->priority = a->priority;
 	m->address_list[m->naddresses++] = out;
 }
 

@@ -231,6 +231,7 @@ static void note_address(struct scan *scan, struct net_link *link, const struct 
 
 	a.flags = netlink_u32(&tb[IFA_FLAGS], fixed->ifa_flags) &
 		  (IFA_F_NOPREFIXROUTE | IFA_F_MANAGETEMPADDR | IFA_F_HOMEADDRESS);
+	a.priority = netlink_u32(&tb[IFA_RT_PRIORITY], 0);
 	a.len = take_address(local, a.address);
 	if (!a.len || (link->loopback && is_loopbacks_own(&a)))
 		return;

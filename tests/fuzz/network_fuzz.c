@@ -38,8 +38,8 @@ static void build_interface(const Caisson__Agent__NetworkInterface *it)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const int hops[MACHINE_NET_HOPS_MAX] = {1};
-	Caisson__Agent__SetNetworkRequest *request =
-		caisson__agent__set_network_request__unpack(NULL, size, data);
+	Caisson__Agent__SetNetworkRequest *request = caisson__agent__set_network_request__unpack(
+		NULL, size, data);
 	struct err err = {0};
 
 	if (!request)

@@ -73,6 +73,7 @@ struct text_interface {
 	uint32_t mtu;
 	bool down, noarp, no_ipv6;
 	const char *addresses[STATE_MAX];  /* "10.0.0.1/24" */
+	uint32_t priority;		   /* of their routes */
 	const char *neighbours[STATE_MAX]; /* "10.0.0.9 02:00:00:00:00:09" */
 };
 struct text_route {
@@ -131,6 +132,7 @@ static Caisson__Agent__NetworkInterface *interface_of(const struct text_interfac
 
 		caisson__agent__network_address__init(a);
 		a->address = address_of(in->addresses[out->n_addresses], &a->prefix);
+		a->priority = in->priority;
 		out->addresses[out->n_addresses] = a;
 	}
 	for (; in->neighbours[out->n_neighbours]; out->n_neighbours++) {
@@ -375,6 +377,11 @@ static void test_changes(void **state)
 	set_ok(&eth0, 1, routes, 1);
 	has("ip route", "default via 10.1.0.1");
 	has("ip addr", "fd01::2/64");
+	/* another metric of the connected route */
+	eth0.priority = 250;
+	set_ok(&eth0, 1, routes, 1);
+	has("ip route", "10.1.0.0/24 dev eth0 proto kernel scope link src 10.1.0.4 metric 250");
+	has("ip route", "default via 10.1.0.1");
 	/* a new MAC address, no ARP, no IPv6 */
 	eth0.mac = "02:00:00:00:00:77";
 	eth0.noarp = true;
@@ -390,8 +397,14 @@ static void test_changes(void **state)
 static void test_two(void **state)
 {
 	struct text_interface two[] = {
-		{.slot = 1, .name = "eth1", .mac = "02:00:00:00:00:01", .addresses = {"10.1.0.2/24"}},
-		{.slot = 2, .name = "eth0", .mac = "02:00:00:00:00:02", .addresses = {"10.2.0.2/24"}},
+		{.slot = 1,
+		 .name = "eth1",
+		 .mac = "02:00:00:00:00:01",
+		 .addresses = {"10.1.0.2/24"}},
+		{.slot = 2,
+		 .name = "eth0",
+		 .mac = "02:00:00:00:00:02",
+		 .addresses = {"10.2.0.2/24"}},
 	};
 	const struct text_route routes[] = {{"default", .gateway = "10.2.0.1", .via = 1}};
 
@@ -432,7 +445,8 @@ static void test_loopback(void **state)
 
 static void test_failures(void **state)
 {
-	const struct text_interface eth0 = {.slot = 1, .name = "eth0", .addresses = {"10.1.0.2/24"}};
+	const struct text_interface eth0 = {
+		.slot = 1, .name = "eth0", .addresses = {"10.1.0.2/24"}};
 	const struct text_route routes[] = {{"10.7.0.0/16", .gateway = "172.16.0.1"},
 					    {"default", .gateway = "10.1.0.1"}};
 	struct err err = {0};
@@ -458,7 +472,10 @@ static void test_enter(void **state)
 {
 	struct text_interface two[] = {
 		{.slot = 1, .name = "eth0", .addresses = {"10.1.0.2/24", "fd01::2/64"}},
-		{.slot = 2, .name = "eth1", .mac = "02:00:00:00:00:02", .addresses = {"10.2.0.2/24"}},
+		{.slot = 2,
+		 .name = "eth1",
+		 .mac = "02:00:00:00:00:02",
+		 .addresses = {"10.2.0.2/24"}},
 	};
 	const struct text_route routes[] = {{"default", .gateway = "10.1.0.1"}};
 	cleanup_close int outside = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), inside = -1;

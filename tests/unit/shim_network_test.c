@@ -97,7 +97,8 @@ static bool has_address(const struct net_link *link, const void *address, size_t
 static void make_eth0(void)
 {
 	run("ip tuntap add eth0 mode tap && ip link set eth0 address 02:00:00:00:00:05 mtu 1400 && "
-	    "ip addr add 10.1.0.2/24 brd 10.1.0.255 dev eth0 && ip addr add fd01::2/64 dev eth0 "
+	    "ip addr add 10.1.0.2/24 brd 10.1.0.255 metric 33 dev eth0 && ip addr add fd01::2/64 "
+	    "dev eth0 "
 	    "nodad && ip link set eth0 up && ip neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev "
 	    "eth0 nud permanent && ip neigh add 10.1.0.8 lladdr 02:00:00:00:00:08 dev eth0 nud "
 	    "stale && ip route add default via 10.1.0.1 metric 5 && ip route add 10.8.0.0/16 via "
@@ -124,6 +125,7 @@ static void test_scan(void **state)
 	assert_true(has_address(eth0, "\x0a\1\0\2", 4, 24));
 	assert_true(has_address(eth0, "\xfd\1\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 16, 64));
 	assert_true(eth0->addresses[0].has_broadcast);
+	assert_int_equal(eth0->addresses[0].priority, 33);
 	assert_int_equal(eth0->nneighbours, 1);
 	assert_memory_equal(eth0->neighbours[0].address, "\x0a\1\0\x9", 4);
 	assert_int_equal(link_named("lo")->naddresses, 0);
@@ -191,7 +193,8 @@ static void test_limits(void **state)
 	assert_non_null(strstr(err.msg, "more than 9 interfaces"));
 	assert_int_equal(scanned.nlinks, 0);
 	run("ip link del t9");
-	run("for i in $(seq 1 150); do echo addr add 10.1.1.$i/32 dev t1; echo addr add 10.1.2.$i/32 "
+	run("for i in $(seq 1 150); do echo addr add 10.1.1.$i/32 dev t1; echo addr add "
+	    "10.1.2.$i/32 "
 	    "dev t1; done | ip -batch -");
 	assert_int_equal(net_scan(sock, &scanned, &err), -E2BIG);
 	assert_non_null(strstr(err.msg, "more than 256 addresses on one interface"));
@@ -221,7 +224,8 @@ static void test_message(void **state)
 
 	(void)state;
 	make_eth0();
-	run("ip tuntap add eth1 mode tap && ip addr add 10.2.0.2/24 dev eth1 && ip link set eth1 up "
+	run("ip tuntap add eth1 mode tap && ip addr add 10.2.0.2/24 dev eth1 && ip link set eth1 "
+	    "up "
 	    "&& ip route add 10.77.0.0/16 dev eth1");
 	scan();
 	slots[5] = link_named("eth0")->ifindex;
