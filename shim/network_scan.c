@@ -217,9 +217,8 @@ static bool is_autoconfigured(const struct ifaddrmsg *fixed, uint32_t flags,
 
 	if (fixed->ifa_family != AF_INET6)
 		return false;
-	if (take_bytes(protocol, &by, 1) && by == IFA_PROTO_KERNEL_RA)
-		return true;
-	return !(flags & IFA_F_PERMANENT) && fixed->ifa_scope == RT_SCOPE_UNIVERSE;
+	return (take_bytes(protocol, &by, 1) && by == IFA_PROTO_KERNEL_RA) ||
+	       (flags & IFA_F_TEMPORARY);
 }
 
 static void note_address(struct scan *scan, struct net_link *link, const struct ifaddrmsg *fixed,

@@ -38,7 +38,12 @@ attach() {
 	shift
 	ip link add "csn-$name" type veth peer name "$name" netns caisson-test
 	ip link set "csn-$name" master csn-br up
-	for a in "$@"; do in_ns ip addr add "$a" dev "$name" $([[ $a != *:* ]] || echo nodad); done
+	for a in "$@"; do
+		case $a in
+		*:*) in_ns ip addr add "$a" dev "$name" nodad ;;
+		*) in_ns ip addr add "$a" dev "$name" ;;
+		esac
+	done
 	in_ns ip link set "$name" up
 }
 in_ns() { ip netns exec caisson-test "$@"; }
@@ -76,6 +81,7 @@ attach_alone() { # NAME HOST-ADDRESS ADDRESS...
 	set -- "$1" "${@:3}"
 	for a in "${@:2}"; do in_ns ip addr add "$a" dev "$1"; done
 }
+is_lived_in() { [[ -n $(ip netns pids caisson-test) ]]; }
 # nothing of ours is in the namespace
 is_clean() {
 	local said
@@ -275,7 +281,7 @@ is_clean() {
 	host_reaches 10.209.0.2
 	runtime delete --force c1
 	in_ns sleep 1000 3>&- &
-	within 10 [ -n "$(ip netns pids caisson-test)" ]
+	within 10 is_lived_in
 	run -1 runtime create --bundle "$BUNDLE" c1
 	[[ $output == *"in use by process "*"(sleep)"* ]]
 	is_clean
@@ -315,4 +321,18 @@ host_links() { ip -o link | sed 's/^[0-9]*: //' | cut -d: -f1; tc qdisc | grep -
 	run -1 runtime create --bundle "$BUNDLE" c1
 	[[ $output == *"more than 9 interfaces"* ]]
 	is_clean
+}
+
+@test "network: without vhost-net the vmm moves the packets" {
+	attach eth0 10.209.0.2/24
+	head -c 3000000 /dev/urandom > "$BUNDLE/rootfs/tmp/data"
+	sh_args 'exec httpd -f -p 8080 -h /tmp'
+	# a device node that cannot be opened, in a mount namespace of its own
+	unshare -m --propagation private sh -c 'if [ -e /dev/vhost-net ]; then mount --bind /dev/vhost-net /dev/vhost-net &&
+		mount -o remount,bind,nodev /dev/vhost-net; fi; exec "$@"' sh \
+		"$CAISSON" --debug --log "$WORK/log" --root "$ROOT" run --detach c1 > "$WORK/said" 2>&1 < /dev/null
+	grep -q "'eth0' is device 0 of the guest, 1 queue pairs, served by the vmm" "$WORK/log"
+	host_reaches 10.209.0.2
+	within 30 busybox wget -q -O "$WORK/got" http://10.209.0.2:8080/data
+	cmp "$WORK/got" "$BUNDLE/rootfs/tmp/data"
 }
