@@ -59,6 +59,7 @@ static void container_free(struct container *container)
 {
 	struct agent *agent = container ? container->agent : NULL;
 	struct container **p;
+	struct err err = {0};
 
 	if (!container)
 		return;
@@ -68,6 +69,8 @@ static void container_free(struct container *container)
 		*p = container->next;
 		agent->ncontainers--;
 	}
+	if (container->owns_network && network_leave(&agent->network, &err) < 0)
+		log_warn("%s", err.msg);
 	while (container->processes)
 		process_delete(container->processes);
 	if (container->exports_used)
@@ -272,6 +275,7 @@ static int give_network(struct container *container, struct err *err)
 	netns = open(path, O_RDONLY | O_CLOEXEC);
 	if (netns < 0)
 		return err_sys(err, errno, "cannot open the container's network namespace");
+	container->owns_network = container->agent->network.netns_fd < 0;
 	return network_enter(&container->agent->network, netns, err);
 }
 
@@ -487,7 +491,8 @@ void container_on_exit(struct container *container, struct process *process)
 
 	if (call) {
 		/* It never got ready: go away, then say why */
-		container->error = process->error;
+		if (!container->error.code)
+			container->error = process->error;
 		container->create_call = call;
 		if (container->state != CONTAINER_DELETING)
 			container_delete(container, NULL);

@@ -46,6 +46,7 @@ struct container {
 	int32_t *mount_exports;			  /* owned: per config->mounts, export or -1 */
 	uint8_t exports[MACHINE_EXPORTS_MAX / 8]; /* those in use */
 	bool exports_used;
+	bool owns_network;	   /* the interfaces are in a namespace of its own */
 	int cgroup_fd;		   /* owned */
 	int device_program_fd;	   /* owned: what its cgroup has attached, -1 before */
 	struct process *init;	   /* NULL before and after */

@@ -27,7 +27,6 @@
 #include "guest/slots.h"
 
 #define LOOPBACK_IFINDEX 1
-#define TEMPORARY_NAME "caisson%u" /* argument: the slot */
 
 typedef Caisson__Agent__SetNetworkRequest network_state;
 typedef Caisson__Agent__NetworkInterface network_interface;
@@ -38,7 +37,8 @@ const struct network_slots network_slots_machine = {slot_bind, slot_unbind, slot
 struct apply {
 	struct network *network;
 	const network_state *old, *new;
-	int fd; /* netlink socket, where the interfaces are */
+	int fd;	    /* netlink socket, where the interfaces are */
+	int target; /* network namespace, for move_interfaces() */
 	/* by slot */
 	bool fresh[MACHINE_NET_INTERFACES_MAX];	  /* just bound or moved */
 	bool touched[MACHINE_NET_INTERFACES_MAX]; /* see above */
@@ -223,6 +223,12 @@ static void remove_interfaces(struct apply *a)
 
 /* ---- slots and names ---- */
 
+/* Slots are few: network_check() */
+static void name_for_now(char out[IFNAMSIZ], uint32_t slot)
+{
+	(void)snprintf(out, IFNAMSIZ, "caisson%hhu", (unsigned char)slot);
+}
+
 /* Out of everybody's way, then to where the interfaces are; resolve() finds it there */
 static int hand_over(const struct apply *a, const network_interface *it, const char *name,
 		     struct err *err)
@@ -232,7 +238,7 @@ static int hand_over(const struct apply *a, const network_interface *it, const c
 	cleanup_close int fd = netlink_open();
 	int r;
 
-	(void)snprintf(temporary, sizeof(temporary), TEMPORARY_NAME, it->slot);
+	name_for_now(temporary, it->slot);
 	if (fd < 0 || !ifindex)
 		return err_sys(err, fd < 0 ? -fd : ENODEV, "interface '%s': looking for '%s'",
 			       it->name, name);
@@ -279,7 +285,7 @@ static void resolve(struct apply *a)
 
 		if (!a->fresh[it->slot])
 			continue;
-		(void)snprintf(temporary, sizeof(temporary), TEMPORARY_NAME, it->slot);
+		name_for_now(temporary, it->slot);
 		a->network->ifindex[it->slot] = (int)if_nametoindex(temporary);
 		a->touched[it->slot] = true;
 		if (!a->network->ifindex[it->slot])
@@ -304,7 +310,7 @@ static void rename_interfaces(struct apply *a)
 	for (size_t i = 0; i < a->new->n_interfaces; i++) {
 		const network_interface *it = a->new->interfaces[i];
 
-		(void)snprintf(temporary, sizeof(temporary), TEMPORARY_NAME, it->slot);
+		name_for_now(temporary, it->slot);
 		if (wants_name(a, it) && !a->fresh[it->slot])
 			check(a, rtnl_rename(a->fd, a->network->ifindex[it->slot], temporary), it,
 			      "rename it");
@@ -524,30 +530,61 @@ int network_set(struct network *network, network_state *request, struct err *err
 	return finish(&a, err);
 }
 
-int network_enter(struct network *network, int netns_fd, struct err *err)
+/* From where they are to a->target, under names that are in nobody's way; resolve() finds them there */
+static void move_interfaces(struct apply *a)
 {
-	static const network_state nothing = CAISSON__AGENT__SET_NETWORK_REQUEST__INIT;
-	struct apply a = {.network = network, .new = network->now ?: &nothing};
-	char name[IFNAMSIZ];
+	char temporary[IFNAMSIZ];
 
-	if (network->netns_fd >= 0)
-		return err_set(err, EBUSY, "the guest's network is another container's");
-	network->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 3);
-	if (network->netns_fd < 0)
-		return err_sys(err, errno, "cannot keep the container's network");
-	for (size_t i = 0; i < a.new->n_interfaces; i++) {
-		const network_interface *it = a.new->interfaces[i];
-		unsigned int ifindex = (unsigned int)network->ifindex[it->slot];
+	for (size_t i = 0; i < a->new->n_interfaces; i++) {
+		const network_interface *it = a->new->interfaces[i];
+		int ifindex = a->network->ifindex[it->slot], r;
 
 		if (!it->slot || !ifindex)
 			continue;
-		if (if_indextoname(ifindex, name) && hand_over(&a, it, name, err) == 0)
-			a.fresh[it->slot] = true;
-		else
-			failed(&a, err);
+		name_for_now(temporary, it->slot);
+		r = rtnl_rename(a->fd, ifindex, temporary);
+		if (r == 0)
+			r = rtnl_move(a->fd, ifindex, a->target);
+		a->fresh[it->slot] = r == 0;
+		check(a, r, it, "move it to another network namespace");
 	}
+}
+
+static int move_to(struct network *network, int target, int kept, struct err *err)
+{
+	static const network_state nothing = CAISSON__AGENT__SET_NETWORK_REQUEST__INIT;
+	struct apply a = {.network = network, .new = network->now ?: &nothing, .target = target};
+
+	where_they_are(&a, move_interfaces);
+	close_fd(&network->netns_fd);
+	network->netns_fd = kept;
 	where_they_are(&a, set_up);
 	return finish(&a, err);
+}
+
+int network_enter(struct network *network, int netns_fd, struct err *err)
+{
+	int kept;
+
+	if (network->netns_fd >= 0)
+		return err_set(err, EBUSY,
+			       "the guest's network belongs to another container's user namespace");
+	kept = fcntl(netns_fd, F_DUPFD_CLOEXEC, 3);
+	if (kept < 0)
+		return err_sys(err, errno, "cannot keep the container's network");
+	return move_to(network, kept, kept, err);
+}
+
+int network_leave(struct network *network, struct err *err)
+{
+	cleanup_close int own = -1;
+
+	if (network->netns_fd < 0)
+		return 0;
+	own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return err_sys(err, errno, "cannot open the agent's network");
+	return move_to(network, own, -1, err);
 }
 
 void network_release(struct network *network)

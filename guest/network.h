@@ -59,6 +59,9 @@ int network_set(struct network *network, Caisson__Agent__SetNetworkRequest *requ
 /** network_enter() - Move all interfaces to this namespace, and later ones too; @netns_fd stays the caller's. Return: as network_set() */
 int network_enter(struct network *network, int netns_fd, struct err *err);
 
+/** network_leave() - The reverse, when that namespace's container is gone; Return: as network_set() */
+int network_leave(struct network *network, struct err *err);
+
 void network_release(struct network *network);
 
 #endif

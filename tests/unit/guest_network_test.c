@@ -497,6 +497,15 @@ static void test_enter(void **state)
 	has("ip addr show eth0", "fd01::2/64");
 	has("ip addr show eth1", "10.2.0.2/24");
 	has("ip route", "default via 10.1.0.1 dev eth0");
+	/* another's cannot have it; when the first is gone it is back */
+	assert_int_equal(setns(outside, CLONE_NEWNET), 0);
+	assert_int_equal(network_enter(&network, inside, &err), -EBUSY);
+	if (network_leave(&network, &err) < 0)
+		fail_msg("it failed: %s", err.msg);
+	has("ip addr show eth0", "10.1.0.2/24");
+	has("ip addr show eth1", "10.2.0.2/24");
+	has("ip route", "default via 10.1.0.1 dev eth0");
+	assert_int_equal(network_leave(&network, &err), 0);
 }
 
 static void refused(const struct text_interface *interfaces, size_t n,
