@@ -394,7 +394,8 @@ static void test_receive_parked(void **state)
 		fake_kick(&d, rxq());
 	}
 	expect_received(5000, 1);
-	assert_false(fake_wait(&d, 20));
+	(void)fake_wait(&d, 20); /* its interrupt can come after it */
+	assert_false(fake_want_interrupts(rxq()));
 	offer_buffers(1, 1526);
 	expect_received(HDR + 10, 2);
 }
