@@ -35,6 +35,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "kvm/vcpu.h"
@@ -49,6 +50,9 @@
 #define MACHINE_PORT_A20 \
 	0x61 /* system control port: kernels wait for bits in it when they calibrate */
 #define MACHINE_RESET_COMMAND 0xfe
+#define MACHINE_WINDOWS_KVM_SLOT GMEM_REGIONS_MAX      /* behind those of memory from boot */
+#define MACHINE_MEMORY_KVM_SLOT (GMEM_REGIONS_MAX + 1) /* the first of MACHINE_MEMORY_GROWTHS_MAX */
+#define MACHINE_MEMORY_GROWTHS_MAX 256		       /* KVM has 509 slots at least */
 
 static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5,	6,  7,	9,  10, 11, 16,
 						    17, 18, 19, 20, 21, 22, 23};
@@ -230,18 +234,18 @@ static int make_slot(struct machine *m, unsigned int index, struct virtio_dev *d
 
 int machine_add_device(struct machine *m, struct virtio_dev *dev, struct err *err)
 {
-	if (m->nboot == MACHINE_BOOT_SLOTS) {
+	if (m->nboot == MACHINE_MEMORY_SLOT) {
 		dev->ops->free(dev);
 		return err_set(err, ENOSPC,
 			       "the machine has %d slots for devices, and all are taken",
-			       MACHINE_BOOT_SLOTS);
+			       MACHINE_MEMORY_SLOT);
 	}
 	return make_slot(m, m->nboot++, dev, err);
 }
 
 int machine_add_late_slots(struct machine *m, struct err *err)
 {
-	for (unsigned int i = MACHINE_BOOT_SLOTS; i < MACHINE_SLOTS_MAX; i++) {
+	for (unsigned int i = MACHINE_MEMORY_SLOT; i < MACHINE_SLOTS_MAX; i++) {
 		int r = make_slot(m, i, NULL, err);
 
 		if (r < 0)
@@ -260,6 +264,94 @@ int machine_unplug(struct machine *m, unsigned int slot, struct err *err)
 	int r = virtio_mmio_unplug(m->slots[MACHINE_BOOT_SLOTS + slot].mmio);
 
 	return r < 0 ? err_set(err, -r, "the slot has no device") : 0;
+}
+
+/* ---- more memory -------------------------------------------------------------------------------------------------- */
+
+/* Show the guest @region from @offset to its end */
+static int set_memory(struct machine *m, uint32_t slot, const struct gmem_region *region,
+		      uint64_t offset, struct err *err)
+{
+	struct kvm_userspace_memory_region memory = {
+		.slot = slot,
+		.guest_phys_addr = region->gpa + offset,
+		.memory_size = region->len - offset,
+		.userspace_addr = (uintptr_t)(region->hva + offset)};
+
+	if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &memory) < 0)
+		return err_sys(err, errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB",
+			       (unsigned long long)(memory.memory_size >> 20));
+	return 0;
+}
+
+/* All that the host has can come: addresses cost nothing */
+static int reserve_memory(struct machine *m, struct err *err)
+{
+	struct sysinfo host;
+	uint64_t max;
+	int r;
+
+	if (sysinfo(&host) < 0)
+		return err_sys(err, errno, "the host's memory");
+	max = (uint64_t)host.totalram * host.mem_unit;
+	max = (max + MACHINE_MEMORY_STEP - 1) / MACHINE_MEMORY_STEP * MACHINE_MEMORY_STEP;
+	r = gmem_reserve(&m->mem, max, MACHINE_MEMORY_STEP, err);
+	m->memory_reserved = r == 0;
+	return r;
+}
+
+/* A slot of KVM's for each growth: one that is there cannot change its size while vCPUs run, and a large one costs the kernel memory */
+static int add_memory(struct machine *m, uint64_t bytes, struct err *err)
+{
+	const struct gmem_region *region = &m->mem.regions[m->mem.nregions - 1];
+	int r;
+
+	if (m->memory_growths == MACHINE_MEMORY_GROWTHS_MAX)
+		return err_set(err, ENOSPC, "Guest memory has grown %d times already",
+			       MACHINE_MEMORY_GROWTHS_MAX);
+	r = gmem_grow(&m->mem, bytes, err);
+	if (r < 0 || bytes == m->memory_added)
+		return r;
+	r = set_memory(m, MACHINE_MEMORY_KVM_SLOT + m->memory_growths, region, m->memory_added,
+		       err);
+	if (r == 0) {
+		m->memory_growths++;
+		m->memory_added = bytes;
+	}
+	return r;
+}
+
+static int plug_memory(struct machine *m, uint64_t bytes, struct err *err)
+{
+	const struct gmem_region *region = &m->mem.regions[m->mem.nregions - 1];
+	struct virtio_dev *dev = virtio_mem_new(region->gpa, region->hva, region->reserved, bytes,
+						err);
+	int r;
+
+	if (!dev)
+		return -ENOMEM;
+	r = virtio_mmio_plug(m->slots[MACHINE_MEMORY_SLOT].mmio, dev, err);
+	if (r == 0)
+		m->memory = dev;
+	return r;
+}
+
+int machine_grow_memory(struct machine *m, uint64_t bytes, struct err *err)
+{
+	int r = m->memory_reserved ? 0 : reserve_memory(m, err);
+
+	if (r < 0)
+		return r;
+	r = add_memory(m, bytes, err);
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < MACHINE_SLOTS_MAX; i++)
+		if (m->slots[i].mmio)
+			virtio_mmio_memory_changed(m->slots[i].mmio);
+	if (!m->memory)
+		return plug_memory(m, bytes, err);
+	virtio_mem_request(m->memory, bytes);
+	return 0;
 }
 
 /* ---- making it ---------------------------------------------------------------------------------------------------- */
@@ -297,24 +389,16 @@ static int create_memory(struct machine *m, struct err *err)
 	if (r < 0)
 		return r;
 	m->has_mem = true;
-	for (unsigned int i = 0; i < m->mem.nregions; i++) {
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.guest_phys_addr = m->mem.regions[i].gpa,
-			.memory_size = m->mem.regions[i].len,
-			.userspace_addr = (uintptr_t)m->mem.regions[i].hva};
-
-		if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return err_sys(err, errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB",
-				       (unsigned long long)(slot.memory_size >> 20));
-	}
-	return 0;
+	r = 0;
+	for (unsigned int i = 0; i < m->mem.nregions && r == 0; i++)
+		r = set_memory(m, i, &m->mem.regions[i], 0, err);
+	return r;
 }
 
 /* The slots' windows as memory that the guest can only read: an optimisation, done where the host can */
 static int create_windows(struct machine *m, struct err *err)
 {
-	struct kvm_userspace_memory_region slot = {.slot = m->mem.nregions,
+	struct kvm_userspace_memory_region slot = {.slot = MACHINE_WINDOWS_KVM_SLOT,
 						   .flags = KVM_MEM_READONLY,
 						   .guest_phys_addr = MACHINE_SLOTS_GPA,
 						   .memory_size = MACHINE_SLOTS_MAX *
@@ -468,6 +552,7 @@ void machine_stop(struct machine *m)
 		virtio_mmio_free(m->slots[i].mmio);
 		m->slots[i].mmio = NULL;
 	}
+	m->memory = NULL;
 	m->nboot = 0;
 }
 

@@ -16,7 +16,7 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-/* The boot slots have interrupt lines 5 to 7 and 9 to 11, the late ones 16 to 23: see machine.c */
+/* The boot slots (the last of them is MACHINE_MEMORY_SLOT) have interrupt lines 5 to 7 and 9 to 11, the late ones 16 to 23: see machine.c */
 #define MACHINE_SLOTS_MAX (MACHINE_BOOT_SLOTS + MACHINE_LATE_SLOTS)
 
 struct vcpu;
@@ -50,6 +50,11 @@ struct machine {
 		windows; /* owned mapping: what the guest reads in its slots, MACHINE_SLOT_STRIDE each; NULL: reads are exits */
 	struct gmem mem;
 	bool has_mem;
+	bool memory_reserved;	     /* for memory that is added, the last region */
+	unsigned int memory_growths; /* each has a slot of KVM's */
+	uint64_t memory_added;	     /* bytes of that region which the guest can reach */
+	struct virtio_dev
+		*memory; /* its slot's: the device by which memory is added; NULL before */
 	struct machine_slot slots[MACHINE_SLOTS_MAX];
 	unsigned int nboot;  /* slots filled by machine_add_device() */
 	struct vcpu *vcpus;  /* owned array */
@@ -78,6 +83,13 @@ int machine_add_late_slots(struct machine *m, struct err *err);
  */
 int machine_plug(struct machine *m, unsigned int slot, struct virtio_dev *dev, struct err *err);
 int machine_unplug(struct machine *m, unsigned int slot, struct err *err);
+/**
+ * machine_grow_memory() - Let the guest have @bytes (a multiple of MACHINE_MEMORY_STEP) beside those it has booted with
+ *
+ * The first time the memory slot is filled, which the agent then binds; later the driver hears of it. The main thread. Return: 0,
+ * -EINVAL for less than before or more than the host's memory, -errno; @err filled
+ */
+int machine_grow_memory(struct machine *m, uint64_t bytes, struct err *err);
 /** machine_boot() - Load kernel and tables, make the vCPUs; after all devices were added */
 int machine_boot(struct machine *m, struct err *err);
 /** machine_run() - Start the vCPU threads */

@@ -399,6 +399,18 @@ int vmm_remove_net(const struct vmm *vmm, uint32_t slot, struct err *err)
 	return r < 0 ? err_sys(err, -r, "asking the vmm to remove a network device") : 0;
 }
 
+int vmm_grow_memory(const struct vmm *vmm, uint64_t bytes, struct err *err)
+{
+	struct vmm_msg msg = {.type = VMM_MSG_GROW_MEMORY, .bytes = bytes};
+	int r;
+
+	if (!vmm_msg_valid(&msg, 0, false))
+		return err_set(err, EINVAL, "%llu bytes of memory cannot be added",
+			       (unsigned long long)bytes);
+	r = vmm_send(vmm, &msg, -1);
+	return r < 0 ? err_sys(err, -r, "asking the vmm for memory") : 0;
+}
+
 int vmm_recv(const struct vmm *vmm, struct vmm_msg *msg, int *fd)
 {
 	cleanup_close int received = -1;

@@ -9,11 +9,13 @@
  *   monitor → vmm   CONNECT {port} + fd    connect this stream socket to the guest's vsock port
  *                   ADD_EXPORT {id, flags} + fd, REMOVE_EXPORT {id}
  *                   ADD_NET {slot, net} + fds, REMOVE_NET {slot}: see vmm_add_net()
+ *                   GROW_MEMORY {bytes}    see vmm_grow_memory()
  *                   STOP                   end at once; the other end's close means the same
  *   vmm → monitor   STARTED                vCPUs run
  *                   READY                  the agent listens
  *                   ACCEPT {port} + fd     a program in the guest connected to the host's port
  *                   NET_ADDED {slot, errno, text}, NET_REMOVED {slot, errno, text}
+ *                   MEMORY_GROWN {errno, text}
  *                   ENDED {end, text}      the last message: the guest has ended, and how
  *
  * The vmm says nothing about containers; it gets memory, vCPUs, files, sockets.
@@ -61,12 +63,14 @@ enum vmm_msg_type {
 	VMM_MSG_STOP,
 	VMM_MSG_ADD_NET,
 	VMM_MSG_REMOVE_NET,
+	VMM_MSG_GROW_MEMORY,
 	VMM_MSG_STARTED = 0x100,
 	VMM_MSG_READY,
 	VMM_MSG_ACCEPT,
 	VMM_MSG_ENDED,
 	VMM_MSG_NET_ADDED,
 	VMM_MSG_NET_REMOVED,
+	VMM_MSG_MEMORY_GROWN,
 };
 
 /* ADD_NET's part of a message; all zeros in every other */
@@ -85,8 +89,9 @@ struct vmm_msg {
 	uint32_t type;	/* enum vmm_msg_type */
 	uint32_t value; /* port, export id, slot, enum vmm_end */
 	uint32_t
-		flags; /* ADD_EXPORT: VMM_EXPORT_*; ADD_NET: VMM_NET_*; NET_ADDED, NET_REMOVED: 0 or an errno */
+		flags; /* ADD_EXPORT: VMM_EXPORT_*; ADD_NET: VMM_NET_*; NET_ADDED, NET_REMOVED, MEMORY_GROWN: 0 or an errno */
 	uint32_t reserved;	 /* 0 */
+	uint64_t bytes;		 /* GROW_MEMORY; else 0 */
 	struct vmm_msg_net net;	 /* ADD_NET */
 	char text[VMM_TEXT_MAX]; /* NUL-terminated */
 };
@@ -184,6 +189,14 @@ int vmm_add_net(const struct vmm *vmm, const struct vmm_net *net, struct err *er
  * VMM_MSG_NET_REMOVED {slot, errno, text}; after it the slot can be filled anew. Return: as vmm_add_net()
  */
 int vmm_remove_net(const struct vmm *vmm, uint32_t slot, struct err *err);
+
+/**
+ * vmm_grow_memory() - Give the guest @bytes in all beside those it was started with; a multiple of MACHINE_MEMORY_STEP
+ *
+ * Answered by VMM_MSG_MEMORY_GROWN {errno, text}: after 0 the agent can take them (GrowMemory). Less than before is refused.
+ * Return: as vmm_add_net()
+ */
+int vmm_grow_memory(const struct vmm *vmm, uint64_t bytes, struct err *err);
 
 /** vmm_main() - The vmm process itself, called by main() for argv[0] == VMM_PROGRAM_NAME; Return: its exit code */
 int vmm_main(int argc, char **argv);

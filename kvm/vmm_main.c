@@ -76,7 +76,7 @@ static void send_answer(struct vmm_process *p, enum vmm_msg_type type, uint32_t 
 	snprintf(msg.text, sizeof(msg.text), "%s", r < 0 ? text : "");
 	if (io_send_fds(VMM_CONTROL_FD, &msg, sizeof(msg), NULL, 0) < 0)
 		machine_end(p->machine, VMM_END_FAILED,
-			    "cannot tell the monitor of network slot %u", slot);
+			    "cannot tell the monitor about device slot %u", slot);
 }
 
 static void send_ended(enum vmm_end end, const char *text)
@@ -154,6 +154,14 @@ static void remove_net(struct vmm_process *p, uint32_t slot)
 	send_answer(p, VMM_MSG_NET_REMOVED, slot, r, err.msg);
 }
 
+static void grow_memory(struct vmm_process *p, uint64_t bytes)
+{
+	struct err err = {0};
+	int r = machine_grow_memory(p->machine, bytes, &err);
+
+	send_answer(p, VMM_MSG_MEMORY_GROWN, 0, r, err.msg);
+}
+
 /* Takes what it keeps of @fds, by setting them to -1 */
 static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fds)
 {
@@ -177,6 +185,9 @@ static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fd
 		break;
 	case VMM_MSG_REMOVE_NET:
 		remove_net(p, msg->value);
+		break;
+	case VMM_MSG_GROW_MEMORY:
+		grow_memory(p, msg->bytes);
 		break;
 	default: /* vmm_msg_valid() has let STOP through, and nothing else */
 		machine_end(p->machine, VMM_END_STOPPED, "the guest was stopped");

@@ -27,6 +27,7 @@ static const char *const end_names[] = {
 	[VMM_END_FAILED] = "failed",
 };
 
+#define VMM_MEMORY_GROW_MAX (1ull << 46)
 #define ERRNO_MAX 4095u /* the kernel's own limit */
 
 static const struct {
@@ -42,12 +43,14 @@ static const struct {
 	{VMM_MSG_STOP, false, 0, 0, 0},
 	{VMM_MSG_ADD_NET, false, 0, VMM_NET_SLOTS - 1, VMM_NET_VHOST},
 	{VMM_MSG_REMOVE_NET, false, 0, VMM_NET_SLOTS - 1, 0},
+	{VMM_MSG_GROW_MEMORY, false, 0, 0, 0},
 	{VMM_MSG_STARTED, true, 0, 0, 0},
 	{VMM_MSG_READY, true, 0, 0, 0},
 	{VMM_MSG_ACCEPT, true, 1, UINT32_MAX - 1, 0},
 	{VMM_MSG_ENDED, true, 0, VMM_END_FAILED, 0},
 	{VMM_MSG_NET_ADDED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
 	{VMM_MSG_NET_REMOVED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
+	{VMM_MSG_MEMORY_GROWN, true, 0, 0, ERRNO_MAX},
 };
 
 const char *vmm_end_name(enum vmm_end end)
@@ -68,6 +71,10 @@ static bool rest_is_valid(const struct vmm_msg *msg, size_t nfds, size_t expecte
 {
 	static const struct vmm_msg_net none;
 
+	if (msg->type == VMM_MSG_GROW_MEMORY ? !msg->bytes || msg->bytes > VMM_MEMORY_GROW_MAX ||
+						       msg->bytes % MACHINE_MEMORY_STEP
+					     : msg->bytes != 0)
+		return false;
 	if (msg->type == VMM_MSG_ADD_NET)
 		return net_is_valid(&msg->net, msg->flags, nfds);
 	return nfds == expected_fds && memcmp(&msg->net, &none, sizeof(none)) == 0;

@@ -131,6 +131,11 @@ static void on_interrupt(struct virtio_dev *dev, bool config_changed)
 	interrupt_config(slot, dev);
 }
 
+static void on_show(struct virtio_dev *dev)
+{
+	show_config(dev->transport);
+}
+
 static void on_broken(struct virtio_dev *dev, const char *why)
 {
 	struct virtio_mmio *slot = dev->transport;
@@ -498,6 +503,7 @@ static int attach_device(struct virtio_mmio *slot, struct virtio_dev *dev, struc
 	dev->transport = slot;
 	dev->irq_fd = slot->irq_fd;
 	dev->interrupt = on_interrupt;
+	dev->show_config = on_show;
 	dev->broken = on_broken;
 	for (i = 0; i < dev->ops->nqueues && r == 0; i++) {
 		dev->queues[i].kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -552,6 +558,14 @@ int virtio_mmio_unplug(struct virtio_mmio *slot)
 	}
 	(void)pthread_mutex_unlock(&slot->lock);
 	return r;
+}
+
+void virtio_mmio_memory_changed(struct virtio_mmio *slot)
+{
+	(void)pthread_mutex_lock(&slot->lock);
+	if (slot->dev && slot->dev->ops->memory_changed)
+		slot->dev->ops->memory_changed(slot->dev);
+	(void)pthread_mutex_unlock(&slot->lock);
 }
 
 struct virtio_mmio *virtio_mmio_new(struct virtio_dev *dev, const struct gmem *mem,

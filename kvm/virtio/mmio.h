@@ -69,6 +69,9 @@ int virtio_mmio_plug(struct virtio_mmio *slot, struct virtio_dev *dev, struct er
  */
 int virtio_mmio_unplug(struct virtio_mmio *slot);
 
+/** virtio_mmio_memory_changed() - Guest memory has grown: tell the slot's device */
+void virtio_mmio_memory_changed(struct virtio_mmio *slot);
+
 /** virtio_mmio_free() - Stop and free the device, then the slot; the machine has stopped its vCPUs; NULL allowed */
 void virtio_mmio_free(struct virtio_mmio *slot);
 

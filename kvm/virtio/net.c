@@ -288,6 +288,14 @@ static int net_activate(struct virtio_dev *dev, struct err *err)
 	return 0;
 }
 
+static void net_memory_changed(struct virtio_dev *dev)
+{
+	struct net *net = net_of(dev);
+
+	for (unsigned int i = 0; i < net->npairs && net->vhost; i++)
+		vhost_memory_changed(&net->pairs[i]->vhost, dev->mem);
+}
+
 static void net_free(struct virtio_dev *dev)
 {
 	struct net *net = net_of(dev);
@@ -311,6 +319,7 @@ static const struct virtio_ops net_ops = {
 	.config_read = net_config_read,
 	.activate = net_activate,
 	.reset = net_reset,
+	.memory_changed = net_memory_changed,
 	.free = net_free,
 };
 

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/log.h"
 
 #define VHOST_QUEUES 2 /* of one descriptor: receive, transmit */
 
@@ -61,13 +62,18 @@ static int set_memory(const struct vhost *v, const struct gmem *mem, struct err 
 	struct {
 		struct vhost_memory table;
 		struct vhost_memory_region regions[GMEM_REGIONS_MAX];
-	} memory = {.table.nregions = mem->nregions};
+	} memory = {0};
+	unsigned int n = __atomic_load_n(&mem->nregions, __ATOMIC_ACQUIRE);
 
-	for (unsigned int i = 0; i < mem->nregions; i++)
-		memory.regions[i] = (struct vhost_memory_region){
-			.guest_phys_addr = mem->regions[i].gpa,
-			.memory_size = mem->regions[i].len,
-			.userspace_addr = (uintptr_t)mem->regions[i].hva};
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t len = __atomic_load_n(&mem->regions[i].len, __ATOMIC_ACQUIRE);
+
+		if (len)
+			memory.regions[memory.table.nregions++] = (struct vhost_memory_region){
+				.guest_phys_addr = mem->regions[i].gpa,
+				.memory_size = len,
+				.userspace_addr = (uintptr_t)mem->regions[i].hva};
+	}
 	if (ioctl(v->fd, VHOST_SET_MEM_TABLE, &memory) < 0)
 		return err_sys(err, errno, "vhost-net: VHOST_SET_MEM_TABLE");
 	return 0;
@@ -137,6 +143,15 @@ int vhost_start(struct vhost *v, const struct virtio_dev *dev, const struct virt
 	if (r < 0)
 		vhost_stop(v);
 	return r;
+}
+
+void vhost_memory_changed(const struct vhost *v, const struct gmem *mem)
+{
+	struct err err = {0};
+
+	/* A queue whose memory is not known ends with an error of the host's kernel; what was known stays so */
+	if (v->started && set_memory(v, mem, &err) < 0)
+		log_error("%s", err.msg);
 }
 
 void vhost_stop(struct vhost *v)

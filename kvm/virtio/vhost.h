@@ -29,6 +29,8 @@ void vhost_release(struct vhost *v);
  */
 int vhost_start(struct vhost *v, const struct virtio_dev *dev, const struct virtq *rx,
 		const struct virtq *tx, int tap_fd, struct err *err);
+/** vhost_memory_changed() - Guest memory has grown: tell the kernel, if it runs; the thread that starts and stops it, or under its lock */
+void vhost_memory_changed(const struct vhost *v, const struct gmem *mem);
 /** vhost_stop() - The kernel touches neither guest memory nor the queues when this returns; idempotent */
 void vhost_stop(struct vhost *v);
 

@@ -42,6 +42,8 @@ struct virtio_ops {
 	int (*activate)(struct virtio_dev *dev, struct err *err);
 	/* Idempotent; joins the device's threads; afterwards nothing touches guest memory or queues */
 	void (*reset)(struct virtio_dev *dev);
+	/* NULL, or: guest memory has grown. For who has given it to somebody by address; activated or not */
+	void (*memory_changed)(struct virtio_dev *dev);
 	/* After reset(); frees the device itself */
 	void (*free)(struct virtio_dev *dev);
 };
@@ -56,6 +58,8 @@ struct virtio_dev {
 	bool irq_by_fd; /* set by a device that gave irq_fd away: its own interrupts take that way too */
 	/* set by the transport: raise the queue interrupt / the configuration interrupt; any thread */
 	void (*interrupt)(struct virtio_dev *dev, bool config_changed);
+	/* set by the transport: the configuration has changed, which the driver need not be told; one thread at a time */
+	void (*show_config)(struct virtio_dev *dev);
 	/* set by the transport: DEVICE_NEEDS_RESET and a configuration interrupt (§2.1.2); any thread */
 	void (*broken)(struct virtio_dev *dev, const char *why);
 };
@@ -98,6 +102,17 @@ struct virtio_dev *virtio_vsock_new(uint32_t guest_cid,
  * Return: 0, or -ENOBUFS with @fd closed when too many wait; any thread.
  */
 int virtio_vsock_connect(struct virtio_dev *dev, uint32_t port, int fd);
+
+#define VIRTIO_MEM_BLOCK (2ull << 20) /* what the driver asks for at a time */
+/**
+ * virtio_mem_new() - Memory that is added while the guest runs (§5.15), see mem.c
+ * @gpa, @hva:	The region, of @max bytes; borrowed
+ * @requested:	How much of it the driver shall take
+ */
+struct virtio_dev *virtio_mem_new(gpa_t gpa, uint8_t *hva, uint64_t max, uint64_t requested,
+				  struct err *err);
+/** virtio_mem_request() - More: the memory can be used already. The thread that has plugged the device */
+void virtio_mem_request(struct virtio_dev *dev, uint64_t requested);
 
 #define VIRTIO_NET_PAIRS_MAX 4
 struct virtio_net_args {

@@ -86,12 +86,48 @@ static void test_hole(void **state)
 	gmem_release(&mem);
 }
 
+/* The region that grows: nothing of it before, each byte of what was added after, never less */
+static void test_growing(void **state)
+{
+	struct gmem mem;
+	gpa_t start;
+	uint8_t *p;
+
+	(void)state;
+	assert_int_equal(gmem_init(&mem, 64 * MIB, NULL), 0);
+	assert_int_equal(gmem_reserve(&mem, 512 * MIB, 128 * MIB, NULL), 0);
+	assert_int_equal(mem.nregions, 2);
+	start = mem.regions[1].gpa;
+	assert_int_equal(start, GMEM_HIGH_START);
+	assert_null(gmem_range(&mem, start, 1));
+	assert_int_equal(gmem_grow(&mem, 128 * MIB, NULL), 0);
+	p = gmem_range(&mem, start, 128 * MIB);
+	assert_non_null(p);
+	p[0] = p[128 * MIB - 1] = 1;
+	assert_null(gmem_range(&mem, start, 128 * MIB + 1));
+	assert_null(gmem_range(&mem, start + 128 * MIB, 1));
+	assert_int_equal(gmem_grow(&mem, 64 * MIB, NULL), -EINVAL);
+	assert_int_equal(gmem_grow(&mem, 640 * MIB, NULL), -EINVAL);
+	assert_int_equal(gmem_grow(&mem, 512 * MIB, NULL), 0);
+	assert_ptr_equal(gmem_range(&mem, start, 512 * MIB), p);
+	p[512 * MIB - 1] = 1;
+	gmem_release(&mem);
+	/* Behind high memory, at a multiple of what is asked for */
+	assert_int_equal(gmem_init(&mem, GMEM_LOW_END + 16 * MIB, NULL), 0);
+	assert_int_equal(gmem_reserve(&mem, 0, 128 * MIB, NULL), -EINVAL);
+	assert_int_equal(gmem_reserve(&mem, UINT64_MAX, 128 * MIB, NULL), -EINVAL);
+	assert_int_equal(gmem_reserve(&mem, 128 * MIB, 128 * MIB, NULL), 0);
+	assert_int_equal(mem.regions[2].gpa, GMEM_HIGH_START + 128 * MIB);
+	gmem_release(&mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_one_region),
 		cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_growing),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -191,6 +191,33 @@ static void test_net_requests(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
+static void test_memory_requests(void **state)
+{
+	struct vmm_msg m;
+	struct err err;
+	size_t nfds;
+	int fds[VMM_MSG_FDS_MAX];
+
+	(void)state;
+	assert_int_equal(vmm_grow_memory(&vmm, 3 * MACHINE_MEMORY_STEP, &err), 0);
+	get_request(&m, fds, &nfds);
+	assert_int_equal(m.type, VMM_MSG_GROW_MEMORY);
+	assert_int_equal(m.bytes, 3 * MACHINE_MEMORY_STEP);
+	assert_true(vmm_msg_valid(&m, nfds, false));
+	assert_false(vmm_msg_valid(&m, nfds, true));
+	assert_false(vmm_msg_valid(&m, 1, false));
+	m.type = VMM_MSG_STOP; /* not a part of this message */
+	assert_false(vmm_msg_valid(&m, nfds, false));
+	assert_int_equal(vmm_grow_memory(&vmm, 0, &err), -EINVAL);
+	assert_int_equal(vmm_grow_memory(&vmm, MACHINE_MEMORY_STEP + 4096, &err), -EINVAL);
+	assert_int_equal(vmm_grow_memory(&vmm, -MACHINE_MEMORY_STEP, &err), -EINVAL);
+	m = (struct vmm_msg){.type = VMM_MSG_MEMORY_GROWN, .flags = ENOMEM};
+	assert_true(vmm_msg_valid(&m, 0, true));
+	assert_false(vmm_msg_valid(&m, 0, false));
+	m.flags = 4096;
+	assert_false(vmm_msg_valid(&m, 0, true));
+}
+
 static void test_net_bad(void **state)
 {
 	const struct vmm_net good = {.mac = {2}, .npairs = 1};
@@ -372,6 +399,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recv_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recv_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_net_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_memory_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_net_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_net_answers, setup, teardown),
 		cmocka_unit_test(test_release),
