@@ -23,6 +23,7 @@
 #include "lib/machine.h"
 #include "lib/ttrpc.h"
 
+#include "guest/memory.h"
 #include "guest/network.h"
 #include "guest/streams.h"
 
@@ -63,6 +64,7 @@ struct agent {
 		*by_pid[AGENT_PID_BUCKETS]; /* those not yet reaped, chained by next_by_pid */
 	uint16_t export_users[MACHINE_EXPORTS_MAX]; /* containers that use an export */
 	struct network network;
+	struct memory memory;
 	bool greeted;  /* Hello has been answered */
 	int cgroup_fd; /* config->cgroup_dir */
 };

@@ -80,6 +80,7 @@ DEFINE_FREE(wait_oom_request, WaitOomRequest)
 DEFINE_FREE(empty, Empty)
 DEFINE_FREE(update_request, UpdateRequest)
 DEFINE_FREE(set_network_request, SetNetworkRequest)
+DEFINE_FREE(grow_memory_request, GrowMemoryRequest)
 
 static struct container *find_container(struct agent *agent, struct ttrpc_call *call,
 					const char *id)
@@ -401,6 +402,12 @@ static void on_set_network(struct ttrpc_call *call, const uint8_t *payload, size
 		reply_empty(call);
 }
 
+static void on_grow_memory(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	decode(grow_memory_request, GrowMemoryRequest, request, false);
+	memory_grow(agent, request->bytes, call);
+}
+
 const struct ttrpc_method agent_methods[] = {
 	{"Hello", SMALL_REQUEST_MAX, on_hello},
 	{"Create", OCI_CONFIG_MAX + (256u << 10), on_create},
@@ -419,5 +426,6 @@ const struct ttrpc_method agent_methods[] = {
 	{"Shutdown", SMALL_REQUEST_MAX, on_shutdown},
 	{"Update", OCI_RESOURCES_MAX + SMALL_REQUEST_MAX, on_update},
 	{"SetNetwork", MACHINE_NET_REQUEST_MAX, on_set_network},
+	{"GrowMemory", SMALL_REQUEST_MAX, on_grow_memory},
 	{0},
 };

@@ -58,15 +58,25 @@ static int tell_driver(const char *file, const char *name, struct err *err)
 	return 0;
 }
 
+static int bind_name(const char *name, struct err *err)
+{
+	return is_bound(name) ? 0 : tell_driver("bind", name, err);
+}
+
 int slot_bind(unsigned int slot, struct err *err)
 {
 	char name[SLOTS_NAME_MAX];
-	int r;
+	int r = slot_name(slot, name, err);
 
-	r = slot_name(slot, name, err);
-	if (r < 0 || is_bound(name))
-		return r;
-	return tell_driver("bind", name, err);
+	return r < 0 ? r : bind_name(name, err);
+}
+
+int slot_bind_memory(struct err *err)
+{
+	char name[SLOTS_NAME_MAX];
+
+	(void)snprintf(name, sizeof(name), MACHINE_SLOT_NAME, (unsigned int)MACHINE_MEMORY_SLOT);
+	return bind_name(name, err);
 }
 
 int slot_unbind(unsigned int slot, struct err *err)

@@ -20,6 +20,9 @@
  */
 int slot_bind(unsigned int slot, struct err *err);
 
+/** slot_bind_memory() - The same for the slot by which memory is added */
+int slot_bind_memory(struct err *err);
+
 /** slot_unbind() - The reverse: interfaces of the slot vanish, in whatever namespace they are; Return: 0 (nothing bound, too) or -errno */
 int slot_unbind(unsigned int slot, struct err *err);
 

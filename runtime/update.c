@@ -2,11 +2,10 @@
 /*
  * `caisson update`: change the limits of a container that runs, on the host and in the guest.
  *
- *   read, check against the guest's size ──▶ host's cgroup ──▶ guest's cgroup (through the monitor) ──▶ state.json
- *                                                 ◀── written back when the guest refuses
+ *   read, check ──▶ host's cgroup ──▶ more memory for the guest, if need be ──▶ guest's cgroup (through the monitor) ──▶ state.json
+ *                       ◀── written back when the guest refuses
  *
- * A guest has the memory and the vCPUs that it was made with: a limit that asks for more is an error, not a promise. Memory and
- * swap are one limit in two figures, so state.json keeps both, for an update that names only one.
+ * A guest has the vCPUs that it was made with: a quota that asks for more is an error, not a promise. Memory and swap are one limit in two figures, so state.json keeps both, for an update that names only one.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +15,7 @@
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/machine.h"
 #include "oci/limits.h"
 #include "runtime/commands.h"
 #include "runtime/container.h"
@@ -56,24 +56,22 @@ static uint64_t period_of(int cgroup_fd)
 
 /* ---- checks ---- */
 
-static int check_memory(const struct oci_resources *resources, const struct oci_state *state,
-			const struct settings *settings, struct err *err)
+/* How much memory the guest has to have for the limit; what it has if that is enough */
+static int needed_memory(const struct oci_resources *resources, const struct oci_state *state,
+			 const struct settings *settings, uint64_t *out, struct err *err)
 {
+	uint64_t has = state->guest_memory_bytes, host_bytes = 0, needed;
 	int64_t limit = resources->memory.limit.value;
-	uint64_t host_bytes = 0, needed;
 	int r = size_host_memory(&host_bytes, err);
 
-	if (r < 0 || limit <= 0 || limit == state->memory_limit || !state->guest_memory_bytes)
+	*out = has;
+	if (r < 0 || limit <= 0 || limit == state->memory_limit || !has)
 		return r;
 	needed = size_memory_for((uint64_t)limit, host_bytes, settings->max_memory_bytes);
-	if (needed <= state->guest_memory_bytes)
-		return 0;
-	return err_set(err, EINVAL,
-		       "memory limit %" PRId64
-		       ": the guest would need %llu MiB, but was made with %llu "
-		       "MiB, and memory cannot be added yet",
-		       limit, (unsigned long long)(needed / MIB),
-		       (unsigned long long)(state->guest_memory_bytes / MIB));
+	if (needed > has)
+		*out = has + (needed - has + MACHINE_MEMORY_STEP - 1) / MACHINE_MEMORY_STEP *
+				     MACHINE_MEMORY_STEP;
+	return 0;
 }
 
 static int check_cpu(const struct oci_resources *resources, const struct oci_state *state,
@@ -115,11 +113,26 @@ static int update_guest(const struct container *container, const struct oci_reso
 	return n < 0 ? (int)n : control_update(container->dir_fd, text, (size_t)n, err);
 }
 
-static int update_both(const struct container *container, const struct oci_resources *resources,
-		       int cgroup_fd, struct err *err)
+/* Noted at once: it stays, whatever comes after it */
+static int grow_memory(struct container *container, uint64_t bytes, struct err *err)
 {
-	struct limits_machine machine = {container->state->guest_memory_bytes,
-					 container->state->guest_vcpus};
+	int r = 0;
+
+	if (bytes == container->state->guest_memory_bytes)
+		return 0;
+	r = control_grow_memory(container->dir_fd, bytes, err);
+	if (r < 0) {
+		err_prefix(err, "memory limit");
+		return r;
+	}
+	container->state->guest_memory_bytes = bytes;
+	return container_store(container->dir_fd, container->state, err);
+}
+
+static int update_both(struct container *container, const struct oci_resources *resources,
+		       uint64_t memory_bytes, int cgroup_fd, struct err *err)
+{
+	struct limits_machine machine = {memory_bytes, container->state->guest_vcpus};
 	struct limits undo = {0};
 	int r = 0;
 
@@ -127,7 +140,9 @@ static int update_both(const struct container *container, const struct oci_resou
 		r = monitor_cgroup_limit(container->dir_fd, cgroup_fd, resources, &machine, &undo,
 					 err);
 	if (r == 0) {
-		r = update_guest(container, resources, err);
+		r = grow_memory(container, memory_bytes, err);
+		if (r == 0)
+			r = update_guest(container, resources, err);
 		if (r < 0 && cgroup_fd >= 0)
 			monitor_cgroup_restore(container->dir_fd, cgroup_fd, &undo);
 	}
@@ -151,6 +166,7 @@ static int update_container(struct container *container, struct oci_resources *r
 			    const struct settings *settings, struct err *err)
 {
 	cleanup_close int cgroup_fd = -1;
+	uint64_t memory_bytes = 0;
 	const char *text;
 	int r = container_lock(container, err);
 
@@ -160,11 +176,11 @@ static int update_container(struct container *container, struct oci_resources *r
 		return r;
 	cgroup_fd = monitor_cgroup_open(container->dir_fd, NULL);
 	merge_memory(resources, container->state);
-	r = check_memory(resources, container->state, settings, err);
+	r = needed_memory(resources, container->state, settings, &memory_bytes, err);
 	if (r == 0)
 		r = check_cpu(resources, container->state, settings, cgroup_fd, err);
 	if (r == 0)
-		r = update_both(container, resources, cgroup_fd, err);
+		r = update_both(container, resources, memory_bytes, cgroup_fd, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; (text = limits_without_effect(resources, i)); i++)

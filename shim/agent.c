@@ -395,6 +395,14 @@ int agent_update(struct shim *s, const uint8_t *resources, size_t len, ttrpc_on_
 	return call(s, "Update", &request, on_result, arg);
 }
 
+int agent_grow_memory(struct shim *s, uint64_t bytes, ttrpc_on_result *on_result, void *arg)
+{
+	Caisson__Agent__GrowMemoryRequest request = CAISSON__AGENT__GROW_MEMORY_REQUEST__INIT;
+
+	request.bytes = bytes;
+	return call(s, "GrowMemory", &request, on_result, arg);
+}
+
 int agent_ask(struct shim *s, const char *method, ttrpc_on_result *on_result, void *arg)
 {
 	Caisson__Agent__ContainerRequest request = CAISSON__AGENT__CONTAINER_REQUEST__INIT;

@@ -64,4 +64,7 @@ void handle_processes(struct client *client, const struct control_request *reque
 void handle_stats(struct client *client, const struct control_request *request, int fd);
 void handle_events(struct client *client, const struct control_request *request, int fd);
 
+/* ---- memory.c ---- */
+void handle_grow_memory(struct client *client, const struct control_request *request, int fd);
+
 #endif

@@ -160,6 +160,15 @@ int control_update(int state_fd, const char *json, size_t len, struct err *err)
 	return r < 0 ? r : wire_receive(sock, &reply, NULL, 0, &nfds, err);
 }
 
+int control_grow_memory(int state_fd, uint64_t bytes, struct err *err)
+{
+	struct control_request request;
+
+	control_request_init(&request, CONTROL_GROW_MEMORY);
+	request.args[0] = (uint32_t)(bytes / CONTROL_MEMORY_UNIT);
+	return wire_request(state_fd, &request, WIRE_TIMEOUT_S, err);
+}
+
 /* ---- exec ---- */
 
 static int process_memfd(const struct oci_process *process, uint32_t *len, struct err *err)

@@ -136,6 +136,13 @@ int control_start(int state_fd, bool has_hooks, struct err *err);
 int control_signal(int state_fd, int signo, bool all, struct err *err);
 /** control_update() - Change the container's limits in the guest: @json is a resources document. All of it or nothing */
 int control_update(int state_fd, const char *json, size_t len, struct err *err);
+/**
+ * control_grow_memory() - Have the running guest have @bytes (a multiple of 1 MiB) in all, or as little more as memory comes in
+ *
+ * Memory comes in steps of MACHINE_MEMORY_STEP beside what the guest was made with. What was granted stays granted, also after a failure
+ * of the guest's kernel to take it over.
+ */
+int control_grow_memory(int state_fd, uint64_t bytes, struct err *err);
 /** control_pause() - Freeze the container's processes, write back what the guest has cached */
 int control_pause(int state_fd, struct err *err);
 int control_resume(int state_fd, struct err *err);

@@ -122,6 +122,7 @@ static void gone(struct shim *s, const char *how, const char *text)
 	text_clean(s->guest_text);
 	s->guest_gone = true;
 	loop_del(&s->vmm_source);
+	memory_on_gone(s);
 	end_on_guest_gone(s);
 }
 
@@ -141,6 +142,9 @@ static bool on_message(struct shim *s, const struct vmm_msg *msg)
 	case VMM_MSG_NET_ADDED:
 	case VMM_MSG_NET_REMOVED:
 		network_on_vmm(s, msg);
+		return true;
+	case VMM_MSG_MEMORY_GROWN:
+		memory_on_vmm(s, msg);
 		return true;
 	case VMM_MSG_ENDED:
 		gone(s, vmm_end_name((enum vmm_end)msg->value), msg->text);

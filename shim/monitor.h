@@ -145,6 +145,11 @@ struct shim {
 
 	struct shim_network network;
 
+	struct client *memory_client; /* who waits for memory to be added; NULL */
+	uint64_t memory_added;	      /* by the vmm, in all */
+	uint64_t memory_wanted;	      /* the same, as it shall be */
+	bool memory_granted;	      /* the vmm has, the agent is being waited for */
+
 	struct ttrpc_conn *agent;
 	struct loop_timer agent_timer;
 	uint64_t next_token;
@@ -209,6 +214,12 @@ void network_on_vmm(struct shim *shim, const struct vmm_msg *msg);
 int network_settle(struct shim *shim,
 		   void (*done)(struct shim *shim, const struct err *err, void *arg), void *arg);
 
+/* ---- memory.c ---- */
+/** memory_on_vmm() - The vmm has answered: MEMORY_GROWN */
+void memory_on_vmm(struct shim *shim, const struct vmm_msg *msg);
+/** memory_on_gone() - The vmm has ended: it will not */
+void memory_on_gone(struct shim *shim);
+
 /* ---- hooks.c ---- */
 /** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */
 int hooks_wait_runtime(struct shim *shim, struct err *err);
@@ -261,6 +272,8 @@ int agent_wait_status(const struct ttrpc_result *result, uint64_t output_bytes[2
 int agent_delete(struct shim *shim, const char *exec_id);
 int agent_update(struct shim *shim, const uint8_t *resources, size_t len,
 		 ttrpc_on_result *on_result, void *arg);
+/** agent_grow_memory() - The vmm has added memory, @bytes in all */
+int agent_grow_memory(struct shim *shim, uint64_t bytes, ttrpc_on_result *on_result, void *arg);
 /** agent_ask() - Call one of the methods that need no more than the container's id: "Freeze", "Thaw", "Processes", "Stats" */
 int agent_ask(struct shim *shim, const char *method, ttrpc_on_result *on_result, void *arg);
 /** agent_wait_oom() - Answered when more than @seen processes were killed for lack of memory */

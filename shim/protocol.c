@@ -11,11 +11,13 @@
 #include "oci/config.h"
 
 static const char *const type_names[CONTROL_TYPE_END] = {
-	[CONTROL_PING] = "ping",	   [CONTROL_START] = "start",	[CONTROL_SIGNAL] = "signal",
-	[CONTROL_STOP] = "stop",	   [CONTROL_EXEC] = "exec",	[CONTROL_RESIZE] = "resize",
-	[CONTROL_PAUSE] = "pause",	   [CONTROL_RESUME] = "resume", [CONTROL_PIDS] = "pids",
-	[CONTROL_PROCESSES] = "processes", [CONTROL_STATS] = "stats",	[CONTROL_EVENTS] = "events",
-	[CONTROL_UPDATE] = "update",
+	[CONTROL_PING] = "ping",     [CONTROL_START] = "start",
+	[CONTROL_SIGNAL] = "signal", [CONTROL_STOP] = "stop",
+	[CONTROL_EXEC] = "exec",     [CONTROL_RESIZE] = "resize",
+	[CONTROL_PAUSE] = "pause",   [CONTROL_RESUME] = "resume",
+	[CONTROL_PIDS] = "pids",     [CONTROL_PROCESSES] = "processes",
+	[CONTROL_STATS] = "stats",   [CONTROL_EVENTS] = "events",
+	[CONTROL_UPDATE] = "update", [CONTROL_GROW_MEMORY] = "grow memory",
 };
 
 const char *control_type_name(uint32_t type)
@@ -72,6 +74,10 @@ static int fields_check(const struct control_request *request, struct err *err)
 	    (request->args[0] > UINT16_MAX || request->args[1] > UINT16_MAX))
 		return err_set(err, EINVAL, "control request resize: %u rows and %u columns",
 			       request->args[0], request->args[1]);
+	if (request->type == CONTROL_GROW_MEMORY &&
+	    (!request->args[0] || request->args[0] > CONTROL_MEMORY_MAX))
+		return err_set(err, EINVAL, "control request grow memory: %u MiB",
+			       request->args[0]);
 	if (request->payload_len || request->exec_id[0] || request->cgroup[0])
 		return err_set(err, EINVAL, "control request %s: it has no payload", name);
 	return 0;

@@ -5,7 +5,7 @@
  *   command                                   monitor
  *      │ ── request {type, …} [+ memfd] ──▶     │      one struct, one datagram
  *      │ ◀── reply DONE {code, text} [+ fds] ── │
- *      │                                        │      START, SIGNAL, STOP, PING, PAUSE, RESUME, UPDATE: both ends close
+ *      │                                        │      START, SIGNAL, STOP, PING, PAUSE, RESUME, UPDATE, GROW_MEMORY: both ends close
  *      │                                        │      PIDS, PROCESSES, STATS: the same, the answer is in a sealed memfd
  *      │ ◀── reply EVENT {code} …            ── │      EVENTS: the connection stays until the container has ended
  *      │ ── RESIZE, SIGNAL ──▶                  │      EXEC: the connection stays, these are not answered
@@ -29,8 +29,10 @@
 #define CONTROL_VERSION 2u
 #define CONTROL_EXEC_ID_MAX 128 /* bytes with the NUL */
 #define CONTROL_SIGNAL_MAX 64u
-#define CONTROL_CGROUP_MAX 512	      /* bytes of a cgroup's path with the NUL */
-#define CONTROL_PID_MAX (1u << 22)    /* PID_MAX_LIMIT of the kernel */
+#define CONTROL_CGROUP_MAX 512	   /* bytes of a cgroup's path with the NUL */
+#define CONTROL_PID_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
+#define CONTROL_MEMORY_UNIT (1ull << 20)
+#define CONTROL_MEMORY_MAX (1u << 26) /* units */
 #define CONTROL_ANSWER_MAX (1u << 20) /* bytes of an answer in a memfd */
 
 enum control_type {
@@ -47,6 +49,7 @@ enum control_type {
 	CONTROL_PROCESSES,
 	CONTROL_STATS,
 	CONTROL_EVENTS,
+	CONTROL_GROW_MEMORY,
 	CONTROL_TYPE_END, /* one more than the last */
 };
 
@@ -60,7 +63,7 @@ struct control_request {
 	uint32_t type;	  /* enum control_type */
 	uint32_t flags;	  /* by type, else 0 */
 	uint32_t args
-		[2]; /* SIGNAL: signal; RESIZE: rows, columns; EXEC: the stand-in's pid, 0; else 0 */
+		[2]; /* SIGNAL: signal; RESIZE: rows, columns; EXEC: the stand-in's pid, 0; GROW_MEMORY: the guest's memory in all in CONTROL_MEMORY_UNITs, 0; else 0 */
 	uint32_t payload_len; /* EXEC, UPDATE: bytes in the memfd beside the message; else 0 */
 	uint32_t reserved;    /* 0 */
 	char exec_id[CONTROL_EXEC_ID_MAX]; /* EXEC: NUL-terminated, "" = chosen by the monitor */

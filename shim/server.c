@@ -435,6 +435,7 @@ static const struct handler handlers[CONTROL_TYPE_END] = {
 	[CONTROL_PROCESSES] = {CLIENT_NEW, handle_processes},
 	[CONTROL_STATS] = {CLIENT_NEW, handle_stats},
 	[CONTROL_EVENTS] = {CLIENT_NEW, handle_events},
+	[CONTROL_GROW_MEMORY] = {CLIENT_NEW, handle_grow_memory},
 };
 
 static void handle(struct client *c, const struct control_request *request, int fd)

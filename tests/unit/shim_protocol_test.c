@@ -38,6 +38,8 @@ static void test_good(void **state)
 		request = request_of(type);
 		if (type == CONTROL_SIGNAL)
 			request.args[0] = 64;
+		if (type == CONTROL_GROW_MEMORY)
+			request.args[0] = CONTROL_MEMORY_MAX;
 		if (type == CONTROL_EXEC)
 			request.payload_len = OCI_PROCESS_MAX;
 		if (type == CONTROL_EXEC)
@@ -113,6 +115,10 @@ static void test_fields(void **state)
 	assert_int_equal(check(&request, 0), -EINVAL);
 	request = request_of(CONTROL_RESIZE);
 	request.args[1] = 65536;
+	assert_int_equal(check(&request, 0), -EINVAL);
+	request = request_of(CONTROL_GROW_MEMORY);
+	assert_int_equal(check(&request, 0), -EINVAL);
+	request.args[0] = CONTROL_MEMORY_MAX + 1;
 	assert_int_equal(check(&request, 0), -EINVAL);
 }
 

@@ -93,16 +93,44 @@ cpuset.cpus=0" ]]
 	[[ $output == fine ]]
 }
 
-@test "update: more than the guest has is refused, and nothing changes" {
-	one "{memory: {limit: $((64 * MIB))}, pids: {limit: 30}}"
-	run -1 runtime update --memory 1g --pids-limit 10 c1
-	[[ $output == *'made with 130 MiB'* || $output == *'made with 128 MiB'* ]]
-	[[ $(guest_files c1 memory.max pids.max) == "memory.max=$((64 * MIB))"$'\npids.max=30' ]]
-	[[ $(host_files c1 pids.max) == pids.max=$((30 + 65)) ]]
+guest_mib() { # what the guest's kernel has
+	runtime exec c1 busybox awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo
+}
+
+@test "update: a limit beyond the guest's size adds memory, twice" {
+	one "{memory: {limit: $((64 * MIB))}}"
+	before=$(guest_mib)
+	host_before=$(host_files c1 memory.max)
+	run -137 runtime exec c1 dd if=/dev/zero of=/dev/null bs=90M count=1
+	# the vCPU runs on meanwhile; what is read next lies in old and new memory
+	runtime update --memory 300m c1
+	[[ $(guest_files c1 memory.max) == "memory.max=$((300 * MIB))" ]]
+	after=$(guest_mib)
+	((after >= before + 128 && after >= 300))
+	run -0 runtime exec c1 dd if=/dev/zero of=/dev/null bs=250M count=1
+	# the host lets all of it be used, and still has a limit
+	[[ $(host_files c1 memory.max) =~ ^memory.max=([0-9]+)$ ]]
+	((BASH_REMATCH[1] >= after * MIB && BASH_REMATCH[1] > ${host_before#*=} && BASH_REMATCH[1] < 800 * MIB))
+	[[ $(jq .guestMemory "$ROOT/c1/state.json") -ge $((300 * MIB)) ]]
+	runtime update --memory 700m c1
+	((after = $(guest_mib), after >= 700))
+	run -0 runtime exec c1 dd if=/dev/zero of=/dev/null bs=600M count=1
+	# a lower limit keeps what the guest has; raised again, nothing has to be added
+	runtime update --memory 64m c1
+	run -137 runtime exec c1 dd if=/dev/zero of=/dev/null bs=200M count=1
+	runtime update --memory 500m c1
+	[[ $(guest_mib) == "$after" ]]
+	run -0 runtime exec c1 dd if=/dev/zero of=/dev/null bs=400M count=1
+}
+
+@test "update: without a limit the guest keeps its size" {
+	one "{memory: {limit: $((64 * MIB))}}"
+	before=$(guest_mib)
 	# unlimited is no promise: the guest's size is the limit then
 	runtime update --memory -1 c1
 	[[ $(guest_files c1 memory.max) == memory.max=max ]]
 	[[ $(host_files c1 memory.max) == memory.max=max ]]
+	[[ $(guest_mib) == "$before" ]]
 }
 
 @test "update: what one side refuses, the other takes back" {
