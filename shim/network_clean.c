@@ -10,10 +10,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,6 +121,9 @@ static int open_noted(int state_fd)
 		return -ENOENT;
 	fd = open(text + at, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != dev || st.st_ino != ino)
+		return -ENOENT;
+	/* It was noted before anybody tried to enter it: config.json may name anything */
+	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return -ENOENT;
 	return take_fd(&fd);
 }

@@ -361,6 +361,7 @@ static void test_owner(void **state)
 static void test_note(void **state)
 {
 	cleanup_close int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), dir = -1;
+	cleanup_close int other = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
 	char path[] = "/tmp/shim_network_XXXXXX", ns[64];
 	struct err err = {0};
 
@@ -377,6 +378,10 @@ static void test_note(void **state)
 	assert_int_equal(monitor_network_remove(dir, &err), 0);
 	assert_false(says("ip link", "caisson9"));
 	assert_true(says("ip link", "eth0"));
+	assert_int_equal(faccessat(dir, "network", F_OK, 0), -1);
+	/* what is no network namespace was never entered */
+	assert_int_equal(net_note(dir, other, "/proc/self/ns/uts", &err), 0);
+	assert_int_equal(monitor_network_remove(dir, &err), 0);
 	assert_int_equal(faccessat(dir, "network", F_OK, 0), -1);
 	/* another namespace at the same path is not entered */
 	assert_int_equal(net_note(dir, here, ns, &err), 0);
