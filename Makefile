@@ -175,8 +175,9 @@ format:				## let clang-format rewrite the C files
 fuzz: $(FUZZERS:%=build/fuzz/%)	## fuzz each target for FUZZ_SECONDS (60)
 	$(Q)tests/fuzz/run.sh $(FUZZ_SECONDS) $^
 
-bench: all			## time to start a container, against QEMU's microvm
+bench: all			## time to start a container, and the network, against QEMU's microvm
 	$(Q)tests/bench/start.sh
+	$(Q)tests/bench/net.sh
 
 # What an earlier run counted does not
 cover:				## line coverage of the unit tests; fails below COVER

@@ -3,9 +3,11 @@
  * Boot a guest with network devices and no monitor, in a network namespace of its own with a tap and a peer on it: for the device
  * and its benchmarks. The guest's side is net_init.c.
  *
- *   net_boot -i INITRAMFS [-k VMLINUX] [-p PAIRS] [-m MTU] [-v] [-r ROUNDS] [-b BYTES] [-q REQUESTS] [-d] [-t SECS]
+ *   net_boot -i INITRAMFS [-k VMLINUX] [-p PAIRS] [-m MTU] [-v] [-r ROUNDS] [-b BYTES] [-q REQUESTS] [-d] [-t SECS] [-- COMMAND…]
  *
  * -v: vhost-net; -r: fill, use and empty that many slots, one after the other (of NET_SLOTS, so that they are used again);
+ * COMMAND: another vmm instead of ours, in whose arguments TAP_FD and VHOST_FD stand for descriptors that it inherits (one pair, one
+ * round, the device there from boot; BYTES and REQUESTS are for the kernel words that COMMAND passes itself);
  * -d: the vmm's debug log on standard error. Standard output gets the guest's console. Exit status 0 when the guest said "done".
  */
 #include <arpa/inet.h>
@@ -41,6 +43,7 @@ struct boot {
 	char seen[65536];
 	size_t seen_len, said;
 	bool done;
+	char **command; /* another vmm; NULL */
 };
 
 static void fail(const char *what, const char *why) __attribute__((noreturn));
@@ -157,7 +160,8 @@ static void on_line(struct boot *b, const char *line)
 
 	if (strstr(line, "net: done"))
 		b->done = true;
-	if (strstr(line, "net: unbound") && vmm_remove_net(&b->vmm, b->net.slot, &err) < 0)
+	if (!b->command && strstr(line, "net: unbound") &&
+	    vmm_remove_net(&b->vmm, b->net.slot, &err) < 0)
 		fail("vmm_remove_net", err.msg);
 }
 
@@ -271,15 +275,70 @@ static void parse(struct boot *b, int argc, char **argv)
 	}
 	(void)snprintf(extra, sizeof(extra), "net_rounds=%u net_bytes=%lu net_requests=%lu",
 		       b->rounds, bytes, requests);
+	if (optind < argc)
+		b->command = argv + optind;
 	c->cmdline_extra = extra;
 	c->nvcpus = c->max_vcpus = b->net.npairs;
+}
+
+/* ---- another vmm ---- */
+
+/* Replace @name in the argument by @fd's number, and have it inherited */
+static void name_fd(char **arg, const char *name, int fd)
+{
+	char *at = strstr(*arg, name), *text;
+
+	if (!at)
+		return;
+	if (asprintf(&text, "%.*s%d%s", (int)(at - *arg), *arg, fd, at + strlen(name)) < 0 ||
+	    fcntl(fd, F_SETFD, 0) < 0)
+		fail(name, strerror(errno));
+	*arg = text;
+}
+
+static pid_t start_command(struct boot *b)
+{
+	pid_t pid;
+
+	open_taps(b);
+	pid = fork();
+	if (pid < 0)
+		fail("fork", strerror(errno));
+	if (pid > 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (char **arg = b->command; *arg; arg++) {
+		name_fd(arg, "TAP_FD", b->net.tap_fds[0]);
+		if (b->net.vhost)
+			name_fd(arg, "VHOST_FD", b->net.vhost_fds[0]);
+	}
+	(void)dup2(b->config.console_fd, STDOUT_FILENO);
+	(void)execvp(b->command[0], b->command);
+	fail(b->command[0], strerror(errno));
+}
+
+static int serve_command(struct boot *b)
+{
+	pid_t pid = start_command(b);
+
+	close_fd(&b->config.console_fd);
+	while (b->console >= 0 && !b->done) {
+		struct pollfd console = {.fd = b->console, .events = POLLIN};
+
+		if (io_now_ms() >= b->deadline_ms)
+			fail("the guest", "no end before the time limit");
+		if (poll(&console, 1, 1000) > 0)
+			on_console(b);
+	}
+	(void)kill(pid, SIGKILL);
+	return b->done ? 0 : 1;
 }
 
 static void open_console(struct boot *b)
 {
 	int fds[2];
 
-	if (pipe2(fds, O_CLOEXEC) < 0 || io_set_nonblock(fds[1], true) < 0)
+	if (pipe2(fds, O_CLOEXEC) < 0 || (!b->command && io_set_nonblock(fds[1], true) < 0))
 		fail("pipe", strerror(errno));
 	(void)fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
 	b->console = fds[0];
@@ -305,6 +364,8 @@ int main(int argc, char **argv)
 		fail("unshare", strerror(errno));
 	start_server();
 	open_console(&b);
+	if (b.command)
+		return serve_command(&b);
 	if (vmm_start(&b.config, &b.vmm, &err) < 0)
 		fail("vmm_start", err.msg);
 	close_fd(&b.config.console_fd);
