@@ -35,6 +35,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "shim/control.h"
+#include "shim/oom.h"
 #include "shim/systemd.h"
 
 #define CGROUP_FILE "cgroup"
@@ -458,6 +459,16 @@ int monitor_cgroup_open(int state_fd, struct err *err)
 	return fd < 0 ? err_sys(err, errno, "cgroup '%s'", path) : fd;
 }
 
+/* In a cgroup that is not ours to remove, too */
+static void remove_remnants(int root_fd, const char *path)
+{
+	cleanup_close int fd = openat(root_fd, path[1] ? path + 1 : ".",
+				      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		oom_clean(fd);
+}
+
 int monitor_cgroup_remove(int state_fd, struct err *err)
 {
 	cleanup_free char *text = NULL;
@@ -480,6 +491,7 @@ int monitor_cgroup_remove(int state_fd, struct err *err)
 	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root_fd < 0)
 		return err_sys(err, errno, "%s", root);
+	remove_remnants(root_fd, path);
 	if (made) {
 		r = empty(root_fd, path + 1, state_fd, err);
 		if (r < 0)

@@ -18,6 +18,7 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "shim/oom.h"
 
 /* ---- answers in a memfd ---- */
 
@@ -131,6 +132,44 @@ void handle_events(struct client *c, const struct control_request *request, int 
 	c->state = CLIENT_EVENTS;
 }
 
+static void show_kill(struct shim *s)
+{
+	struct err err = {0};
+	int r = oom_show(s->cgroup_fd, s->guest_gone ? 0 : s->vmm.pid, &err);
+
+	s->oom_shown_ms = io_now_ms();
+	if (r == -ENOTSUP)
+		log_debug("Engines do not see the kill: the container's cgroup on the host: %s",
+			  err.msg);
+	else if (r < 0 && !s->oom_hidden)
+		log_warn("Engines do not see the kill: the container's cgroup on the host: %s",
+			 err.msg);
+	s->oom_hidden = r < 0;
+}
+
+static void on_show_timer(struct loop_timer *timer)
+{
+	show_kill(container_of(timer, struct shim, oom_show_timer));
+}
+
+/*
+ * So that engines see it; of the first one before the container's end can be seen. Once a second is enough for them, and bounds
+ * what a guest can cost: what comes sooner is one more a little later
+ */
+static void tell_engines(struct shim *s)
+{
+	uint64_t since = io_now_ms() - s->oom_shown_ms;
+
+	if (s->cgroup_fd < 0)
+		return;
+	if (!s->oom_shown_ms || since >= SHIM_OOM_SHOWN_MS) {
+		show_kill(s);
+		return;
+	}
+	s->oom_show_timer.on_expire = on_show_timer;
+	(void)loop_timer_arm(s->loop, &s->oom_show_timer, SHIM_OOM_SHOWN_MS - since);
+}
+
 void oom_note(struct shim *s, uint64_t kills)
 {
 	static struct log_ratelimit limit;
@@ -143,6 +182,7 @@ void oom_note(struct shim *s, uint64_t kills)
 		       "the guest ran out of memory and killed processes of the container (%llu so "
 		       "far)",
 		       (unsigned long long)kills);
+	tell_engines(s);
 	for (struct client *c = s->clients; c; c = next) {
 		next = c->next;
 		if (c->state == CLIENT_EVENTS &&

@@ -238,20 +238,25 @@ static int wait_for_scope(struct shim *s, struct err *err)
 /* Without one a container still runs, with its limits in the guest; unless systemd was asked for it */
 static int cgroup_open(struct shim *s, struct err *err)
 {
-	cleanup_close int fd = -1;
 	struct err why = {0};
 	int r;
 
 	if (s->args->systemd_cgroup) {
 		r = wait_for_scope(s, err);
 		if (r == 0)
-			r = cgroup_adopt(s->state_fd, &fd, err);
-		return r < 0 ? r : limits_open(s, fd, err);
+			r = cgroup_adopt(s->state_fd, &s->cgroup_fd, err);
+		return r < 0 ? r : limits_open(s, s->cgroup_fd, err);
 	}
-	r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd, &fd, &why);
+	r = cgroup_enter(s->args->config->linux_.cgroups_path, s->args->id, s->state_fd,
+			 &s->cgroup_fd, &why);
 	if (r < 0)
 		log_info("The container has no cgroup on the host: %s", why.msg);
-	return limits_open(s, fd, err);
+	return limits_open(s, s->cgroup_fd, err);
+}
+
+static void cgroup_close(struct shim *s)
+{
+	close_fd(&s->cgroup_fd);
 }
 
 static int container_open(struct shim *s, struct err *err)
@@ -282,6 +287,7 @@ static void serve_close(struct shim *s)
 {
 	pause_end(s);
 	loop_timer_release(&s->oom_timer);
+	loop_timer_release(&s->oom_show_timer);
 	loop_timer_release(&s->ping_timer);
 	loop_timer_release(&s->end_timer);
 }
@@ -296,7 +302,7 @@ static const struct step {
 	{"descriptors", descriptors_open, descriptors_close},
 	{"loop", loop_open, loop_close},
 	{"network namespace", isolate_network, NULL},
-	{"cgroup", cgroup_open, NULL},
+	{"cgroup", cgroup_open, cgroup_close},
 	{"mounts", isolate_mounts, NULL},
 	{"runtime hooks", hooks_wait_runtime, NULL},
 	{"createContainer hooks", hooks_create_container, NULL},
@@ -374,6 +380,7 @@ static void shim_init(struct shim *s, const struct shim_plan *plan)
 		.state_fd = -1,
 		.console_socket_fd = -1,
 		.failure_fd = -1,
+		.cgroup_fd = -1,
 		.exe_fd = -1,
 		.kvm_fd = -1,
 		.kernel_fd = -1,

@@ -8,6 +8,7 @@
  *   server.c     the control socket, exec                   end.c     how a container ends; heartbeat
  *   hooks.c      createContainer, and waiting for those that the command runs
  *   pause.c      pausing and resuming                       inspect.c processes, figures, events
+ *   oom.c        a kill for lack of memory, shown in the host's cgroup (oom.h)
  *   network.c    the guest's network follows the namespace's (network.h has the rest)
  *
  * One process, one thread, one loop. During "create" the steps run one after another and turn the loop themselves
@@ -43,6 +44,7 @@
 
 #define STREAM_TERMINAL 1 /* index of the token of a terminal's stream (guest/agent.proto, Stdio) */
 #define SHIM_OOM_INTERVAL_MS 100    /* between two notices of the guest's */
+#define SHIM_OOM_SHOWN_MS 1000	    /* between two kills that the host's cgroup shows */
 #define SHIM_FAILURE_FILE "failure" /* in the state directory: why the guest died */
 
 enum shim_phase {
@@ -123,7 +125,8 @@ struct shim {
 	struct exports *exports;
 	int report_fd; /* owned: to monitor_spawn(); -1 once reported */
 	int state_fd, netns_fd, console_socket_fd, failure_fd; /* owned */
-	int exe_fd, kvm_fd, kernel_fd, initramfs_fd;	       /* owned, until the vmm has them */
+	int cgroup_fd; /* owned: the container's cgroup on the host, -1 without */
+	int exe_fd, kvm_fd, kernel_fd, initramfs_fd; /* owned, until the vmm has them */
 
 	struct loop *loop;
 	struct loop_signals signals;
@@ -157,11 +160,13 @@ struct shim {
 	bool container_exists; /* the agent has it */
 
 	enum shim_phase phase;
-	bool hooks_done;    /* the command has run its hooks */
-	bool proc_shown;    /* isolate_show() has attached a /proc */
-	bool paused;	    /* as the agent was asked last, successfully */
-	uint64_t oom_kills; /* as the guest says */
-	struct loop_timer oom_timer;
+	bool hooks_done;       /* the command has run its hooks */
+	bool proc_shown;       /* isolate_show() has attached a /proc */
+	bool paused;	       /* as the agent was asked last, successfully */
+	uint64_t oom_kills;    /* as the guest says */
+	uint64_t oom_shown_ms; /* when the host's cgroup showed one last, 0: never */
+	bool oom_hidden;       /* it cannot: that was said */
+	struct loop_timer oom_timer, oom_show_timer;
 	bool abandoned;	    /* whoever waits for "created" has gone, or a signal came instead */
 	bool stopping;	    /* STOP: no more waiting for readers */
 	bool exited;	    /* the container's process has ended, status is its own */

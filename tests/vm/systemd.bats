@@ -114,3 +114,15 @@ show() { # UNIT PROPERTY
 	run -1 runtime --systemd-cgroup run c1
 	[[ $output == *'invalid slice name: '* ]]
 }
+
+@test "systemd: a kill for lack of memory in the guest is counted in the scope" {
+	bundle '.linux.cgroupsPath = "-.slice:c:oom" | .linux.resources.memory.limit = 67108864 | .linux.sysctl = {"vm.overcommit_memory": "1"}'
+	sh_args 'trap "exit 0" TERM; dd if=/dev/zero of=/dev/null bs=400M count=1; sleep 100000 & wait'
+	runtime --systemd-cgroup run --detach c1 > "$WORK/said" 2>&1 < /dev/null || { cat "$WORK/said"; return 1; }
+	scope=/sys/fs/cgroup/caisson-manager/c-oom.scope
+	counted() { grep -qx 'oom_kill 1' $scope/memory.events && [[ -z $(find $scope -mindepth 1 -type d) ]]; }
+	within 120 counted
+	[[ $(sed -n 's/^0:://p' "/proc/$(pid_of c1)/cgroup") == /caisson-manager/c-oom.scope ]]
+	runtime delete --force c1
+	[[ ! -e $scope ]]
+}
