@@ -13,8 +13,8 @@
  *
  * Interrupt lines: a slot has a line of its own, edge-triggered (x86_mptable.c): irqfd raises and lowers it at once, and the driver
  * reads what happened from InterruptStatus, so nothing is lost between two edges. Lines of PC devices that a kernel may
- * claim on its own (timer 0, keyboard 1, cascade 2, serial 3 and 4, clock 8, mouse 12, coprocessor 13, disks 14 and 15) are
- * left alone as far as possible.
+ * claim on its own (timer 0, keyboard 1, cascade 2, serial 3 and 4, clock 8, coprocessor 13) are left alone; those of the mouse,
+ * 12, and of the first disks, 14 and 15, come last.
  *
  * How a guest ends, and who notices: power-off and a failed agent by the agent's port; a reset by port 0x64; a panic the same way
  * with 0x1234 at 0x472 (Linux puts it there before a warm reboot, and `reboot=k,panic_warm` makes panics, only panics, warm); a
@@ -54,8 +54,8 @@
 #define MACHINE_MEMORY_KVM_SLOT (GMEM_REGIONS_MAX + 1) /* the first of MACHINE_MEMORY_GROWTHS_MAX */
 #define MACHINE_MEMORY_GROWTHS_MAX 256		       /* KVM has 509 slots at least */
 
-static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5,	6,  7,	9,  10, 11, 16,
-						    17, 18, 19, 20, 21, 22, 23};
+static const uint8_t slot_gsi[MACHINE_SLOTS_MAX] = {5,	6,  7,	9,  10, 11, 14, 15, 12,
+						    16, 17, 18, 19, 20, 21, 22, 23};
 
 /* ---- ends --------------------------------------------------------------------------------------------------------- */
 

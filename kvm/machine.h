@@ -16,7 +16,10 @@
 #include "lib/cleanup.h"
 #include "lib/err.h"
 
-/* The boot slots (the last of them is MACHINE_MEMORY_SLOT) have interrupt lines 5 to 7 and 9 to 11, the late ones 16 to 23: see machine.c */
+/*
+ * The boot slots have interrupt lines 5 to 7, 9 to 11, 14, 15 and 12 (the last of them, MACHINE_MEMORY_SLOT), the late ones 16 to 23:
+ * see machine.c
+ */
 #define MACHINE_SLOTS_MAX (MACHINE_BOOT_SLOTS + MACHINE_LATE_SLOTS)
 
 struct vcpu;

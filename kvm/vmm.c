@@ -299,6 +299,13 @@ static int send_config(const struct vmm_config *config, const struct vmm *vmm, s
 		wire->flags |= VMM_WIRE_CONSOLE, fds[nfds++] = config->console_fd;
 	if (config->log_fd >= 0)
 		wire->flags |= VMM_WIRE_LOG, fds[nfds++] = config->log_fd;
+	for (; wire->ndisks < config->ndisks; wire->ndisks++) {
+		const struct vmm_disk *d = &config->disks[wire->ndisks];
+
+		wire->disks[wire->ndisks].flags = d->flags;
+		memcpy(wire->disks[wire->ndisks].id, d->id, MACHINE_DISK_ID_MAX);
+		fds[nfds++] = d->fd;
+	}
 	for (; wire->nexports < config->nexports && wire->nexports < VMM_WIRE_EXPORTS_MAX;
 	     wire->nexports++) {
 		const struct vmm_export *e = &config->exports[wire->nexports];

@@ -108,6 +108,14 @@ struct vmm_export {
 	int fd; /* detached mount; borrowed for the call */
 };
 
+#define VMM_DISK_READ_ONLY (1u << 0)
+
+struct vmm_disk {
+	uint32_t flags;
+	char id[MACHINE_DISK_ID_MAX + 1];
+	int fd; /* a block device or a file, opened for what the guest may do; borrowed for the call */
+};
+
 struct vmm_config {
 	uint64_t memory_bytes; /* page multiple, ≥ VMM_MEMORY_MIN */
 	uint32_t nvcpus;       /* started at boot */
@@ -127,6 +135,8 @@ struct vmm_config {
 	const struct vmm_export *exports;
 	unsigned int
 		nexports; /* ≤ MACHINE_EXPORTS_MAX; more than a message carries are sent by ADD_EXPORT first */
+	const struct vmm_disk *disks;
+	unsigned int ndisks; /* ≤ MACHINE_DISKS_MAX */
 };
 
 struct vmm {

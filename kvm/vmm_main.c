@@ -48,6 +48,7 @@ struct vmm_process {
 	struct vmm_wire_config wire;
 	int kvm_fd, kernel_fd, initramfs_fd, console_fd, log_fd; /* owned; -1: none */
 	int proc_fd;						 /* owned, from the jail */
+	int disks[MACHINE_DISKS_MAX];	   /* owned until their devices have them, then -1 */
 	int exports[VMM_WIRE_EXPORTS_MAX]; /* owned until the file server has them, then -1 */
 	struct fuse_server *files;
 	struct machine *machine;
@@ -242,6 +243,8 @@ static void unpack_fds(struct vmm_process *p, const int *fds)
 		p->console_fd = fds[n++];
 	if (p->wire.flags & VMM_WIRE_LOG)
 		p->log_fd = fds[n++];
+	for (uint32_t i = 0; i < p->wire.ndisks; i++)
+		p->disks[i] = fds[n++];
 	for (uint32_t i = 0; i < p->wire.nexports; i++)
 		p->exports[i] = fds[n++];
 }
@@ -304,6 +307,24 @@ static int add_device(struct vmm_process *p, struct virtio_dev *dev, struct err 
 	return machine_add_device(p->machine, dev, err);
 }
 
+static int make_disks(struct vmm_process *p, struct err *err)
+{
+	for (uint32_t i = 0; i < p->wire.ndisks; i++) {
+		const struct vmm_wire_disk *disk = &p->wire.disks[i];
+		char id[MACHINE_DISK_ID_MAX + 1] = "";
+		int r;
+
+		memcpy(id, disk->id, sizeof(disk->id));
+		r = add_device(p,
+			       virtio_blk_new(take_fd(&p->disks[i]),
+					      disk->flags & VMM_DISK_READ_ONLY, id, err),
+			       err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int make_devices(struct vmm_process *p, struct err *err)
 {
 	int r;
@@ -323,7 +344,8 @@ static int make_devices(struct vmm_process *p, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	return machine_add_late_slots(p->machine, err);
+	r = make_disks(p, err);
+	return r < 0 ? r : machine_add_late_slots(p->machine, err);
 }
 
 static int make_machine(struct vmm_process *p, struct err *err)
@@ -407,6 +429,8 @@ static void tear_down(struct vmm_process *p)
 	close_fd(&p->initramfs_fd);
 	close_fd(&p->console_fd);
 	close_fd(&p->log_fd);
+	for (size_t i = 0; i < MACHINE_DISKS_MAX; i++)
+		close_fd(&p->disks[i]);
 	for (size_t i = 0; i < VMM_WIRE_EXPORTS_MAX; i++)
 		close_fd(&p->exports[i]);
 	free(p);
@@ -419,6 +443,8 @@ static struct vmm_process *process_new(void)
 	if (!p)
 		return NULL;
 	p->kvm_fd = p->kernel_fd = p->initramfs_fd = p->console_fd = p->log_fd = p->proc_fd = -1;
+	for (size_t i = 0; i < MACHINE_DISKS_MAX; i++)
+		p->disks[i] = -1;
 	for (size_t i = 0; i < VMM_WIRE_EXPORTS_MAX; i++)
 		p->exports[i] = -1;
 	return p;

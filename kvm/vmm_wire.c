@@ -149,6 +149,9 @@ int vmm_config_valid(const struct vmm_config *config, struct err *err)
 		return err_set(err, E2BIG,
 			       "the kernel's extra parameters are %zu bytes long, at most %d fit",
 			       strlen(config->cmdline_extra), VMM_CMDLINE_MAX - 1);
+	if (config->ndisks > MACHINE_DISKS_MAX)
+		return err_set(err, EINVAL, "%u disks are more than %d", config->ndisks,
+			       MACHINE_DISKS_MAX);
 	if (config->nexports > MACHINE_EXPORTS_MAX)
 		return err_set(err, EINVAL, "%u exports are more than %d", config->nexports,
 			       MACHINE_EXPORTS_MAX);
@@ -167,11 +170,11 @@ int vmm_wire_valid(const struct vmm_wire_config *wire, size_t nfds, struct err *
 	int r;
 
 	if (wire->type != VMM_MSG_CONFIG || (wire->flags & ~VMM_WIRE_FLAGS) ||
-	    wire->reserved != 0 || wire->nexports > VMM_WIRE_EXPORTS_MAX ||
+	    wire->ndisks > MACHINE_DISKS_MAX || wire->nexports > VMM_WIRE_EXPORTS_MAX ||
 	    !memchr(wire->cmdline_extra, '\0', sizeof(wire->cmdline_extra)) ||
 	    wire->log_level > LOG_DEBUG || wire->log_format > LOG_FORMAT_JSON)
 		return err_set(err, EPROTO, "the configuration is malformed");
-	expected += (size_t)__builtin_popcount(wire->flags) + wire->nexports;
+	expected += (size_t)__builtin_popcount(wire->flags) + wire->nexports + wire->ndisks;
 	if (nfds != expected)
 		return err_set(err, EPROTO,
 			       "the configuration came with %zu descriptors instead of %zu", nfds,
@@ -179,6 +182,10 @@ int vmm_wire_valid(const struct vmm_wire_config *wire, size_t nfds, struct err *
 	r = check_numbers(wire->memory_bytes, wire->nvcpus, wire->max_vcpus, err);
 	if (r < 0)
 		return r;
+	for (uint32_t i = 0; i < wire->ndisks; i++)
+		if (wire->disks[i].flags & ~VMM_DISK_READ_ONLY)
+			return err_set(err, EINVAL, "disk %u has unknown flags %#x", i,
+				       wire->disks[i].flags);
 	for (uint32_t i = 0; i < wire->nexports; i++) {
 		r = check_export(wire->exports[i].id, wire->exports[i].flags, seen, err);
 		if (r < 0)

@@ -2,7 +2,7 @@
 /*
  * The first message to a vmm: its configuration, see vmm.c. Both ends are the same program, so the layout is ours alone.
  *
- * Descriptors beside it, in this order: /dev/kvm, kernel, [initramfs], [console], [log], the exports. Exports that do not fit
+ * Descriptors beside it, in this order: /dev/kvm, kernel, [initramfs], [console], [log], the disks, the exports. Exports that do not fit
  * follow as ADD_EXPORT messages, before the guest runs as far as the guest can tell: the agent mounts what it is told to.
  */
 #ifndef KVM_VMM_WIRE_H
@@ -15,7 +15,7 @@
 #include "lib/err.h"
 #include "lib/io.h"
 
-#define VMM_WIRE_EXPORTS_MAX (IO_PASS_FDS_MAX - 5)
+#define VMM_WIRE_EXPORTS_MAX (IO_PASS_FDS_MAX - 5 - MACHINE_DISKS_MAX)
 
 #define VMM_WIRE_INITRAMFS (1u << 0)
 #define VMM_WIRE_CONSOLE (1u << 1)
@@ -26,14 +26,20 @@ struct vmm_wire_export {
 	uint32_t id, flags;
 };
 
+struct vmm_wire_disk {
+	uint32_t flags;
+	char id[MACHINE_DISK_ID_MAX]; /* ended by NUL if shorter */
+};
+
 struct vmm_wire_config {
 	uint32_t type;	/* VMM_MSG_CONFIG */
 	uint32_t flags; /* VMM_WIRE_*: which descriptors are there */
 	uint64_t memory_bytes;
 	uint32_t nvcpus, max_vcpus;
 	uint32_t log_level, log_format;
-	uint32_t nexports, reserved;
+	uint32_t nexports, ndisks;
 	char cmdline_extra[VMM_CMDLINE_MAX];
+	struct vmm_wire_disk disks[MACHINE_DISKS_MAX];
 	struct vmm_wire_export exports[VMM_WIRE_EXPORTS_MAX];
 };
 

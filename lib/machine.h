@@ -30,13 +30,21 @@
  */
 #define MACHINE_SLOTS_GPA 0xd0000000ull
 #define MACHINE_SLOT_STRIDE 0x1000ull
-#define MACHINE_BOOT_SLOTS 6
+#define MACHINE_BOOT_SLOTS 9
 #define MACHINE_MEMORY_SLOT \
 	(MACHINE_BOOT_SLOTS - 1) /* empty at boot, too: where memory is added (kvm/virtio/mem.c) */
 #define MACHINE_MEMORY_STEP (128ull << 20) /* what Linux takes memory in, and at which addresses */
 #define MACHINE_LATE_SLOTS 8
 #define MACHINE_SLOT_NAME \
 	"virtio-mmio.%u" /* argument: MACHINE_BOOT_SLOTS + the late slot's number, or MACHINE_MEMORY_SLOT */
+
+/*
+ * Block devices of the host, in boot slots. The driver's serial number of each is its number on the host, by which the agent
+ * finds the guest's number for it.
+ */
+#define MACHINE_DISKS_MAX 4
+#define MACHINE_DISK_ID "%u:%u" /* arguments: major, minor */
+#define MACHINE_DISK_ID_MAX 20
 
 /* The most that one description of the guest's network may have (SetNetwork of guest/agent.proto) */
 #define MACHINE_NET_INTERFACES_MAX (MACHINE_LATE_SLOTS + 1) /* with the loopback interface */

@@ -85,6 +85,12 @@ struct virtio_dev *virtio_rng_new(struct err *err);
 /** virtio_console_new() - One port, output only, to @fd (a non-blocking pipe; what does not fit is dropped) (§5.3) */
 struct virtio_dev *virtio_console_new(int fd, struct err *err);
 
+/**
+ * virtio_blk_new() - A block device (§5.2) that serves @fd, a block device or a regular file
+ * @id:		What the driver reads as its serial number; 20 bytes of it count
+ */
+struct virtio_dev *virtio_blk_new(int fd, bool read_only, const char *id, struct err *err);
+
 #define VSOCK_CONNECTIONS_MAX 256
 /**
  * virtio_vsock_new() - Stream sockets between guest and monitor (§5.10), see vsock.c

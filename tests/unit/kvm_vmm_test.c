@@ -340,6 +340,14 @@ static void test_wire(void **state)
 	assert_int_equal(vmm_wire_valid(&w, 4, &err), -EPROTO);
 	w = good, w.max_vcpus = 0;
 	assert_int_equal(vmm_wire_valid(&w, 4, &err), -EINVAL);
+	/* A disk is one descriptor more */
+	w = good, w.ndisks = MACHINE_DISKS_MAX, w.disks[0].flags = VMM_DISK_READ_ONLY;
+	assert_int_equal(vmm_wire_valid(&w, 4, &err), -EPROTO);
+	assert_int_equal(vmm_wire_valid(&w, 4 + MACHINE_DISKS_MAX, &err), 0);
+	w.disks[MACHINE_DISKS_MAX - 1].flags = 2;
+	assert_int_equal(vmm_wire_valid(&w, 4 + MACHINE_DISKS_MAX, &err), -EINVAL);
+	w = good, w.ndisks = MACHINE_DISKS_MAX + 1;
+	assert_int_equal(vmm_wire_valid(&w, 5 + MACHINE_DISKS_MAX, &err), -EPROTO);
 }
 
 static void test_cmdline(void **state)
@@ -356,14 +364,14 @@ static void test_cmdline(void **state)
 	m->config.cmdline_extra = "a=b c";
 	m->slots[0].gpa = 0xd0000000;
 	m->slots[0].gsi = 5;
-	m->slots[MACHINE_BOOT_SLOTS].gpa = 0xd0006000;
+	m->slots[MACHINE_BOOT_SLOTS].gpa = 0xd0009000;
 	m->slots[MACHINE_BOOT_SLOTS].gsi = 16;
 	assert_int_equal(machine_cmdline(m, out, &err), 0);
 	assert_non_null(strstr(out, " reboot=k,panic_warm panic=-1 "));
 	assert_non_null(strstr(
 		out, " swiotlb=noforce rcupdate.rcu_expedited=1 nr_cpus=4 maxcpus=2 virtio"));
 	assert_non_null(strstr(out, " virtio_mmio.device=512@0xd0000000:5:0 "
-				    "virtio_mmio.device=512@0xd0006000:16:6 a=b c"));
+				    "virtio_mmio.device=512@0xd0009000:16:9 a=b c"));
 	assert_null(strstr(out, "hvc0"));
 	m->config.console = true;
 	m->config.nvcpus = 4;
