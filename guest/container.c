@@ -26,6 +26,7 @@
 #include "guest/agent.pb-c.h"
 #include "guest/cgroup.h"
 #include "guest/child.h"
+#include "guest/device_numbers.h"
 #include "guest/limits.h"
 #include "guest/support.h"
 #include "guest/userns.h"
@@ -188,6 +189,9 @@ static int container_new(struct agent *agent, const struct container_request *re
 	if (r < 0)
 		return r;
 	r = support_check_config(container->config, err);
+	if (r < 0)
+		return r;
+	r = device_numbers_resolve(container->config, "/sys", err);
 	if (r < 0)
 		return r;
 	r = take_filter(container, request, err);

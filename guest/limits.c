@@ -14,6 +14,7 @@
 
 #include "guest/agent.pb-c.h"
 #include "guest/cgroup.h"
+#include "guest/device_numbers.h"
 #include "guest/device_rules.h"
 #include "guest/userns.h"
 
@@ -92,6 +93,8 @@ void container_update(struct container *container, const uint8_t *json, size_t l
 		return;
 	}
 	r = oci_resources_parse((const char *)json, len, &resources, &err);
+	if (r == 0)
+		r = device_numbers_in_rules(resources, "/sys", &err);
 	if (r == 0)
 		r = apply(container, resources, resources->ndevices > 0, &err);
 	if (r < 0)

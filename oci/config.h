@@ -337,6 +337,15 @@ DEFINE_CLEANUP(oci_resources)
  */
 ssize_t oci_resources_write(const struct oci_resources *resources, char **out, struct err *err);
 
+/** oci_device_rule_matches() - Is @rule about the device of @type ('b' or 'c') with these numbers? */
+bool oci_device_rule_matches(const struct oci_device_rule *rule, char type, int64_t major,
+			     int64_t minor);
+/** oci_device_access() - What the rules allow: OCI_ACCESS_*, without runc's defaults */
+unsigned int oci_device_access(const struct oci_resources *resources, char type, int64_t major,
+			       int64_t minor);
+/** oci_devices_are_all_allowed() - Is the last rule about everything one that allows it? That is how engines write --privileged */
+bool oci_devices_are_all_allowed(const struct oci_resources *resources);
+
 /**
  * oci_list_count() - How many different CPUs or memory nodes a list like "0-3,7" names
  *

@@ -345,6 +345,8 @@ int exports_open(const struct oci_config *config, int bundle_fd, struct exports 
 	for (unsigned int i = 0; i < MACHINE_EXPORTS_MAX; i++)
 		out->items[i].fd = -1;
 	r = open_all(config, bundle_fd, out, err);
+	if (r == 0)
+		r = disks_open(config, out, err);
 	if (r < 0)
 		exports_release(out);
 	return r;
@@ -354,6 +356,8 @@ void exports_close_vmm(struct exports *exports)
 {
 	for (unsigned int i = 0; i < MACHINE_EXPORTS_MAX; i++)
 		close_fd(&exports->items[i].fd);
+	for (; exports->ndisks > 0; exports->ndisks--)
+		close_fd(&exports->disks[exports->ndisks - 1].fd);
 }
 
 void exports_release(struct exports *exports)

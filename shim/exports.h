@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a container may see of the host's files: its rootfs and its bind mounts, as detached mounts.
+ * What a container may see of the host's files: its rootfs and its bind mounts, as detached mounts; and block devices.
  */
 #ifndef SHIM_EXPORTS_H
 #define SHIM_EXPORTS_H
@@ -27,6 +27,8 @@ struct exports {
 	int root_view_fd;	   /* owned: the rootfs for the monitor's own mount namespace */
 	struct export_bind *binds; /* owned */
 	unsigned int nbinds;
+	struct vmm_disk disks[MACHINE_DISKS_MAX]; /* .fd owned */
+	unsigned int ndisks;
 };
 
 /**
@@ -38,6 +40,8 @@ struct exports {
  */
 int exports_open(const struct oci_config *config, int bundle_fd, struct exports *out,
 		 struct err *err);
+/** disks_open() - Open the block devices of the host that linux.devices lists (disks.c); for exports_open() */
+int disks_open(const struct oci_config *config, struct exports *out, struct err *err);
 /** exports_close_vmm() - Close the descriptors meant for the vmm, once it has them */
 void exports_close_vmm(struct exports *exports);
 void exports_release(struct exports *exports);

@@ -274,6 +274,8 @@ static int start_vmm(struct shim *s, int console_fd, struct err *err)
 		.log_format = log_get_format(),
 		.exports = s->exports->items,
 		.nexports = s->exports->n,
+		.disks = s->exports->disks,
+		.ndisks = s->exports->ndisks,
 	};
 	int r;
 

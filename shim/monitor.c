@@ -58,6 +58,8 @@ static size_t keep_exports(const struct exports *exports, int *keep)
 		keep[n++] = exports->items[i].fd;
 	for (unsigned int i = 0; i < exports->nbinds; i++)
 		keep[n++] = exports->binds[i].view_fd;
+	for (unsigned int i = 0; i < exports->ndisks; i++)
+		keep[n++] = exports->disks[i].fd;
 	keep[n++] = exports->root_view_fd;
 	return n;
 }
@@ -78,7 +80,9 @@ static int descriptors_open(struct shim *s, struct err *err)
 	if (r < 0)
 		return err_sys(err, -r, "keeping the log");
 	others[ARRAY_SIZE(others) - 1] = log_fd();
-	keep = calloc(s->exports->n + s->exports->nbinds + 1 + ARRAY_SIZE(others), sizeof(*keep));
+	keep = calloc(s->exports->n + s->exports->nbinds + s->exports->ndisks + 1 +
+			      ARRAY_SIZE(others),
+		      sizeof(*keep));
 	if (!keep)
 		return err_sys(err, ENOMEM, "starting the monitor");
 	n = keep_exports(s->exports, keep);
