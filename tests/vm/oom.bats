@@ -58,7 +58,7 @@ cgroup_of() { sed -n 's/^0:://p' "/proc/$1/cgroup"; }
 	run -137 runtime exec c1 dd if=/dev/zero of=/dev/null bs=400M count=1
 	again() { (($(kills) == 2)); }
 	within 60 again
-	! grep 'Engines do not see' "$WORK/log"
+	run ! grep 'Engines do not see' "$WORK/log"
 	status_is c1 running
 	runtime kill c1 TERM
 	within 60 status_is c1 stopped
