@@ -125,3 +125,20 @@ device() {
 	run -0 runtime run c1
 	[[ $output == $'620 0\nooo' ]]
 }
+
+@test "devices: as many as a guest gets, with the kernel's log beside them; a file system made in the guest's is the host's" {
+	for n in a b c d; do disk $n; device /dev/$n rwm; done
+	edit '.process.capabilities |= with_entries(.value += ["CAP_SYS_ADMIN"])'
+	truncate -s 16M "$WORK/fs.img"
+	mkfs.ext4 -q "$WORK/fs.img"
+	losetup -d "$loop"
+	loop=$(losetup --show "$loop" "$WORK/fs.img")
+	mkdir "$BUNDLE/rootfs/mnt" "$WORK/mnt"
+	sh_args 'for d in a b c; do head -c 1 /dev/$d; done; echo; mount -t ext4 /dev/d /mnt && echo from the guest > /mnt/file && busybox umount /mnt && echo unmounted'
+	run -0 runtime --debug --log "$WORK/log" run c1
+	[[ $output == $'abc\nunmounted' ]]
+	mount "$loop" "$WORK/mnt"
+	content=$(< "$WORK/mnt/file")
+	umount "$WORK/mnt"
+	[[ $content == 'from the guest' ]]
+}
