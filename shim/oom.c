@@ -107,13 +107,13 @@ static int move_to(int cgroup_fd, pid_t vmm_pid)
 	return write_at(cgroup_fd, "cgroup.procs", "0");
 }
 
-static void come_back(int cgroup_fd, pid_t vmm_pid)
+static void come_back(int cgroup_fd, pid_t vmm_pid, bool moved)
 {
 	int r;
 
 	(void)write_at(cgroup_fd, "cgroup.subtree_control", "-memory");
 	r = move_to(cgroup_fd, vmm_pid);
-	if (r < 0)
+	if (r < 0 && moved)
 		log_warn("The monitor stays in a cgroup below the container's: %s", err_reason(-r));
 	(void)unlinkat(cgroup_fd, OOM_VICTIM_NAME, AT_REMOVEDIR);
 	(void)unlinkat(cgroup_fd, OOM_GUEST_NAME, AT_REMOVEDIR);
@@ -208,6 +208,7 @@ int oom_show(int cgroup_fd, pid_t vmm_pid, struct err *err)
 {
 	cleanup_close int guest = -1;
 	uint64_t before = 0, after = 0;
+	bool moved;
 	int r = read_kills(cgroup_fd, &before);
 
 	if (r < 0)
@@ -216,11 +217,12 @@ int oom_show(int cgroup_fd, pid_t vmm_pid, struct err *err)
 	if (guest < 0)
 		return err_sys(err, -guest, "the cgroup '" OOM_GUEST_NAME "' in it");
 	r = move_to(guest, vmm_pid);
+	moved = r == 0;
 	if (r < 0)
 		r = err_sys(err, -r, "moving to '" OOM_GUEST_NAME "'");
 	else
 		r = kill_below(cgroup_fd, err);
-	come_back(cgroup_fd, vmm_pid);
+	come_back(cgroup_fd, vmm_pid, moved);
 	if (r < 0)
 		return r;
 	if (read_kills(cgroup_fd, &after) < 0 || after <= before)
