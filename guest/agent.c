@@ -128,6 +128,18 @@ void agent_release_exports(struct agent *agent, const uint8_t *exports)
 	}
 }
 
+/* ---- network ---- */
+
+int agent_follow_network(struct agent *agent, bool moved, struct err *err)
+{
+	const struct network *network = &agent->network;
+
+	if (moved)
+		(void)resolver_set(&agent->resolver, false, -1, NULL);
+	return resolver_set(&agent->resolver, network->now && network->now->resolver,
+			    network->netns_fd, err);
+}
+
 /* ---- end ---- */
 
 /* A thread, because writing back may take long and the monitor waits as long as its Pings are answered */
@@ -215,6 +227,10 @@ static int agent_init(struct agent *agent, const struct agent_config *config, st
 	r = streams_init(&agent->streams, agent->loop, config->stream_fd, config->vsock, err);
 	if (r < 0)
 		return r;
+	agent->passages = (struct passages){
+		.loop = agent->loop, .connect_host = config->connect_host ?: dial_vsock};
+	resolver_init(&agent->resolver, &agent->passages,
+		      config->connect_host ? -1 : agent->cgroup_fd);
 	agent->listener = (struct loop_source){.fd = config->agent_fd, .on_event = on_control};
 	return loop_add(agent->loop, &agent->listener, EPOLLIN, err);
 }

@@ -25,6 +25,8 @@
 
 #include "guest/memory.h"
 #include "guest/network.h"
+#include "guest/passage.h"
+#include "guest/resolver.h"
 #include "guest/streams.h"
 
 #define AGENT_CONTAINERS_MAX 64	      /* containers at a time */
@@ -43,6 +45,7 @@ struct agent_config {
 		stage_dir; /* has the empty directories root, scratch and mask: mount points for children */
 	const char *cgroup_dir;		   /* a cgroup2 directory for containers' cgroups */
 	const struct network_slots *slots; /* NULL: guest/slots.h */
+	int (*connect_host)(void);	   /* NULL: dial_vsock(); a test has no BPF then */
 	void (*notify)(uint32_t what,
 		       uint16_t argument); /* MACHINE_AGENT_*; POWER_OFF does not return */
 };
@@ -65,6 +68,8 @@ struct agent {
 	uint16_t export_users[MACHINE_EXPORTS_MAX]; /* containers that use an export */
 	struct network network;
 	struct memory memory;
+	struct passages passages; /* to the host's sockets */
+	struct resolver resolver;
 	bool greeted;  /* Hello has been answered */
 	int cgroup_fd; /* config->cgroup_dir */
 };
@@ -86,6 +91,9 @@ struct container *agent_container(struct agent *agent, const char *id);
 /** agent_watch_pid(), agent_unwatch_pid() - Have process_on_exit() called when the process's pid is reaped */
 void agent_watch_pid(struct agent *agent, struct process *process);
 void agent_unwatch_pid(struct agent *agent, struct process *process);
+
+/** agent_follow_network() - After a change of agent->network; @moved: to another namespace. Return: 0 or -errno */
+int agent_follow_network(struct agent *agent, bool moved, struct err *err);
 
 /** agent_release_exports() - A container no longer uses these exports (bits of MACHINE_EXPORTS_MAX) */
 void agent_release_exports(struct agent *agent, const uint8_t *exports);

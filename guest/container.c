@@ -70,7 +70,8 @@ static void container_free(struct container *container)
 		*p = container->next;
 		agent->ncontainers--;
 	}
-	if (container->owns_network && network_leave(&agent->network, &err) < 0)
+	if (container->owns_network && (network_leave(&agent->network, &err) < 0 ||
+					agent_follow_network(agent, true, &err) < 0))
 		log_warn("%s", err.msg);
 	while (container->processes)
 		process_delete(container->processes);
@@ -272,6 +273,7 @@ static int give_network(struct container *container, struct err *err)
 {
 	cleanup_close int netns = -1;
 	char path[64];
+	int r;
 
 	if (!(child_namespace_flags(container->config) & CLONE_NEWNET))
 		return 0;
@@ -280,7 +282,8 @@ static int give_network(struct container *container, struct err *err)
 	if (netns < 0)
 		return err_sys(err, errno, "cannot open the container's network namespace");
 	container->owns_network = container->agent->network.netns_fd < 0;
-	return network_enter(&container->agent->network, netns, err);
+	r = network_enter(&container->agent->network, netns, err);
+	return r < 0 ? r : agent_follow_network(container->agent, true, err);
 }
 
 void container_on_ready(struct container *container)

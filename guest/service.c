@@ -172,6 +172,7 @@ static void on_hello(struct ttrpc_call *call, const uint8_t *payload, size_t len
 	set_clock(request->realtime_ns);
 	add_entropy(request->entropy.data, request->entropy.len);
 	set_log_level(request->log_level);
+	agent->passages.token = request->relay_token;
 	agent->greeted = true;
 	(void)uname(&uts);
 	response.version = request->version;
@@ -396,7 +397,8 @@ static void on_set_network(struct ttrpc_call *call, const uint8_t *payload, size
 	struct err err = {0};
 
 	decode(set_network_request, SetNetworkRequest, request, false);
-	if (network_set(&agent->network, take_ptr(&request), &err) < 0)
+	if (network_set(&agent->network, take_ptr(&request), &err) < 0 ||
+	    agent_follow_network(agent, false, &err) < 0)
 		ttrpc_reply_error(call, TTRPC_INTERNAL, "%s", err.msg);
 	else
 		reply_empty(call);

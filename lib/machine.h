@@ -58,6 +58,7 @@
 #define MACHINE_HOST_CID 2
 #define MACHINE_VSOCK_PORT_AGENT 1024  /* the agent's ttrpc service listens here */
 #define MACHINE_VSOCK_PORT_STREAM 1025 /* stdio streams: see struct machine_stream_hello */
+#define MACHINE_VSOCK_PORT_RELAY 1026 /* on the host, the monitor's: see struct machine_relay_hello */
 
 #define MACHINE_FS_TAG \
 	"caisson" /* the virtio-fs device: its root lists one entry per export, "0", "1", … */
@@ -73,5 +74,26 @@ struct machine_stream_hello {
 	unsigned int reserved;	  /* 0 */
 	unsigned long long token; /* never 0 */
 };
+
+/*
+ * First bytes on each connection of the agent's to MACHINE_VSOCK_PORT_RELAY of the host: what it wants to be relayed to. The
+ * token is the one of Hello; any program of the guest can connect to that port, but only the agent knows it. Nothing is answered:
+ * what cannot be reached is closed.
+ */
+#define MACHINE_RELAY_MAGIC 0x43534e32u /* "CSN2" */
+enum machine_relay_kind {
+	MACHINE_RELAY_DNS_UDP = 1, /* datagrams (lib/frames.h) to and from the resolver of the container's network namespace */
+	MACHINE_RELAY_DNS_TCP,	   /* a connection to it */
+};
+struct machine_relay_hello {
+	unsigned int magic;
+	unsigned int kind; /* enum machine_relay_kind */
+	unsigned long long token;
+	unsigned long long reserved[2]; /* 0 */
+};
+
+/* The resolver of container engines, in the network namespace of their container */
+#define MACHINE_RESOLVER_ADDRESS 0x7f00000bu /* 127.0.0.11 */
+#define MACHINE_RESOLVER_PORT 53
 
 #endif

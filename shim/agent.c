@@ -169,6 +169,7 @@ static int hello(struct shim *s, struct err *err)
 	request.realtime_ns = now.tv_sec * 1000000000ll + now.tv_nsec;
 	request.entropy = (ProtobufCBinaryData){.len = sizeof(entropy), .data = entropy};
 	request.log_level = log_get_level();
+	request.relay_token = s->relays.token;
 	r = call_wait(s, "Hello", &request, "greeting the agent", &w, err);
 	explicit_bzero(entropy, sizeof(entropy));
 	if (r < 0)

@@ -127,7 +127,7 @@ static void gone(struct shim *s, const char *how, const char *text)
 }
 
 /* Return: false when nothing may follow */
-static bool on_message(struct shim *s, const struct vmm_msg *msg)
+static bool on_message(struct shim *s, const struct vmm_msg *msg, int *fd)
 {
 	switch (msg->type) {
 	case VMM_MSG_STARTED:
@@ -137,7 +137,9 @@ static bool on_message(struct shim *s, const struct vmm_msg *msg)
 		s->vmm_ready = true;
 		return true;
 	case VMM_MSG_ACCEPT:
-		/* The host serves no ports: the connection ends as the descriptor is closed */
+		/* What nobody takes ends as the descriptor is closed */
+		if (msg->value == MACHINE_VSOCK_PORT_RELAY)
+			relays_accept(s, take_fd(fd));
 		return true;
 	case VMM_MSG_NET_ADDED:
 	case VMM_MSG_NET_REMOVED:
@@ -172,7 +174,7 @@ static void on_vmm(struct loop_source *source, uint32_t events)
 			gone(s, r == 0 ? "the vmm died" : "the vmm broke its protocol", "");
 			return;
 		}
-		if (!on_message(s, &msg))
+		if (!on_message(s, &msg, &fd))
 			return;
 	}
 }

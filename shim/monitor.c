@@ -313,6 +313,7 @@ static const struct step {
 	{"network", network_open, network_release},
 	{"control socket", server_open, server_release},
 	{"stdio", stdio_open, stdio_release},
+	{"relays", relays_open, relays_release},
 	{"guest", guest_start, guest_stop},
 	{"oom score", limits_last_victim, NULL},
 	{"agent", agent_connect, agent_close},

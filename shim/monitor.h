@@ -29,6 +29,7 @@
 #include "shim/exports.h"
 #include "shim/network.h"
 #include "shim/protocol.h"
+#include "shim/relays.h"
 
 #define SHIM_CREATE_TIMEOUT_MS 120000 /* Hello and Create together */
 #define SHIM_DRAIN_TIMEOUT_MS 10000   /* without a byte of output after the container's end */
@@ -147,6 +148,7 @@ struct shim {
 	struct shim_log guest_log;
 
 	struct shim_network network;
+	struct relays relays;
 
 	struct client *memory_client; /* who waits for memory to be added; NULL */
 	uint64_t memory_added;	      /* by the vmm, in all */
@@ -224,6 +226,13 @@ int network_settle(struct shim *shim,
 void memory_on_vmm(struct shim *shim, const struct vmm_msg *msg);
 /** memory_on_gone() - The vmm has ended: it will not */
 void memory_on_gone(struct shim *shim);
+
+/* ---- relays.c ---- */
+/** relays_open() - Get ready for the agent's connections */
+int relays_open(struct shim *shim, struct err *err);
+void relays_release(struct shim *shim);
+/** relays_accept() - A program of the guest has connected to MACHINE_VSOCK_PORT_RELAY; @fd is owned from now on */
+void relays_accept(struct shim *shim, int fd);
 
 /* ---- hooks.c ---- */
 /** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */

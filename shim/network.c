@@ -334,6 +334,7 @@ static int scan(struct shim *s)
 		note_error(s, NULL, &err);
 		return r;
 	}
+	state.resolver = net_has_resolver(s->network.devices.proc_fd);
 	net_state_release(&s->network.state);
 	s->network.state = state;
 	return 0;

@@ -5,6 +5,7 @@
  *   network_scan.c    what is there: links, addresses, routes, neighbours (netlink dumps)      struct net_state
  *   network_message.c what the agent is told of it (SetNetwork of guest/agent.proto)
  *   network_tap.c     taps, redirection, and taking both away
+ *   network_resolver.c whether an engine's resolver is there
  *   network.c         following: events → scan → difference → taps, the vmm, the agent
  *
  * For each interface X of the namespace there is a tap beside it, whose other end is a network device of the guest:
@@ -84,6 +85,7 @@ struct net_state {
 	size_t ntaps;
 	int others[NET_SCAN_LINKS_MAX]; /* interfaces that are up and cannot be in the guest */
 	size_t nothers;
+	bool resolver; /* an engine serves names at 127.0.0.11: net_has_resolver() */
 };
 
 /* ---- network_scan.c ---- */
@@ -93,6 +95,12 @@ struct net_state {
 int net_scan(int sock, struct net_state *out, struct err *err);
 void net_state_release(struct net_state *state);
 const struct net_link *net_state_find(const struct net_state *state, int ifindex);
+
+/* ---- network_resolver.c ---- */
+/** net_has_resolver() - Does a socket of the caller's namespace serve at MACHINE_RESOLVER_ADDRESS? @proc_fd: /proc/self/fd */
+bool net_has_resolver(int proc_fd);
+/** net_names_resolver() - Is there such a socket in @line of /proc/net/udp? */
+bool net_names_resolver(const char *line);
 
 /* ---- network_message.c ---- */
 

@@ -210,6 +210,7 @@ int net_message(const struct net_state *state, const int *slots, uint8_t **out, 
 		m.request.interfaces = m.interface_list;
 		m.request.routes = m.route_list;
 		m.request.n_routes = m.nroutes;
+		m.request.resolver = state->resolver;
 		r = pack(&m, out, len, err);
 	} else {
 		r = err_sys(err, ENOMEM, "describing the network");

@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# An engine's resolver at 127.0.0.11 of the container's network namespace answers in the guest, and its port stays the container's.
+
+load helpers
+
+setup() {
+	ip netns add caisson-test && ip netns del caisson-test
+	ip link add csn-x type dummy 2> /dev/null && ip link del csn-x
+	common_setup
+	ip netns add caisson-test
+	ip netns exec caisson-test ip link set lo up
+	bundle
+	for a in nslookup nc netstat; do ln -sf busybox "$BUNDLE/rootfs/bin/$a"; done
+	edit '.linux.namespaces |= (map(select(.type != "network")) + [{type: "network", path: "/run/netns/caisson-test"}]) |
+		.process.capabilities |= map_values(. + ["CAP_NET_BIND_SERVICE"])'
+	args sleep 100000
+}
+teardown() {
+	[[ -z ${DNS:-} ]] || kill "$DNS" 2> /dev/null || true
+	ip netns del caisson-test 2> /dev/null || true
+	common_teardown
+}
+
+in_guest() { runtime exec c1 "$@"; }
+# serve [--nat]: the resolver
+serve() {
+	python3 "$BATS_TEST_DIRNAME/dns.py" /run/netns/caisson-test "$@" > "$WORK/ports" 3>&- &
+	DNS=$!
+	within 30 test -s "$WORK/ports"
+}
+# such as engines attach; the monitor looks at the resolver when it sees one come
+attach() {
+	ip link add "$1" netns caisson-test type dummy
+	ip netns exec caisson-test ip addr add 10.209.7.2/24 dev "$1"
+	ip netns exec caisson-test ip link set "$1" up
+}
+resolves() { [[ $(in_guest nslookup -type=a "$1.test" 127.0.0.11) == *10.9.8.7* ]]; }
+
+@test "resolver: names over UDP, and connections over TCP" {
+	serve
+	attach eth0
+	detach c1
+	within 30 resolves web
+	local i
+	for i in 1 2 3; do resolves "db$i"; done
+	[[ $(in_guest sh -c 'echo over tcp | nc -w 20 127.0.0.11 53') == 'over tcp' ]]
+	# a long answer, and the end of a stream is the end
+	[[ $(in_guest sh -c 'yes | head -c 300000 | nc -w 20 127.0.0.11 53 | wc -c') == 300000 ]]
+}
+
+@test "resolver: on a free port behind a NAT rule, as Docker has it" {
+	ip netns exec caisson-test iptables -t nat -L > /dev/null 2>&1 || skip "no iptables here"
+	local u t
+	serve --nat
+	read -r u t < "$WORK/ports"
+	ip netns exec caisson-test iptables -t nat -A OUTPUT -d 127.0.0.11 -p udp --dport 53 -j DNAT --to-destination "127.0.0.11:$u"
+	ip netns exec caisson-test iptables -t nat -A OUTPUT -d 127.0.0.11 -p tcp --dport 53 -j DNAT --to-destination "127.0.0.11:$t"
+	attach eth0
+	detach c1
+	within 30 resolves web
+	[[ $(in_guest sh -c 'echo over tcp | nc -w 20 127.0.0.11 53') == 'over tcp' ]]
+}
+
+@test "resolver: port 53 stays free for a name server in the container" {
+	serve
+	attach eth0
+	sh_args 'nc -u -l -p 53 > /dev/null & while :; do echo own | nc -l -p 53; done'
+	detach c1
+	within 30 resolves web
+	within 30 in_guest sh -c 'nc -w 20 127.0.0.1 53 < /dev/null | grep own'
+	[[ $(in_guest netstat -lnu) == *0.0.0.0:53* || $(in_guest netstat -lnu) == *:::53* ]]
+	resolves web
+}
+
+@test "resolver: one that comes with a later network, and one that is restarted" {
+	detach c1
+	run in_guest nslookup -type=a web.test 127.0.0.11
+	[[ $output != *10.9.8.7* ]]
+	serve
+	attach eth0
+	within 60 resolves web
+	kill "$DNS"
+	wait "$DNS" || true
+	rm "$WORK/ports"
+	serve
+	within 30 resolves web
+}
+
+@test "resolver: without one there is nothing at 127.0.0.11" {
+	attach eth0
+	detach c1
+	[[ $(in_guest netstat -lnu) != *127.0.0.11* ]]
+	run in_guest sh -c 'echo x | nc -w 20 127.0.0.11 53'
+	((status != 0))
+	[[ $output == *refused* ]]
+}
+
+@test "resolver: with a user namespace" {
+	serve
+	attach eth0
+	edit '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 0, size: 65536}] | .linux.gidMappings = .linux.uidMappings'
+	detach c1
+	within 30 resolves web
+}
+
+@test "resolver: more queries than there is room for do no harm" {
+	serve
+	attach eth0
+	detach c1
+	within 30 resolves web
+	in_guest sh -c 'i=0; while [ $i -lt 150 ]; do echo query | nc -u -w 1 127.0.0.11 53 & i=$((i+1)); done; wait' || true
+	within 60 resolves web
+	status_is c1 running
+}
