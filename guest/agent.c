@@ -122,6 +122,7 @@ void agent_release_exports(struct agent *agent, const uint8_t *exports)
 	for (unsigned int i = 0; i < MACHINE_EXPORTS_MAX; i++) {
 		if (!(exports[i / 8] & (1u << (i % 8))) || --agent->export_users[i])
 			continue;
+		sockets_leave(&agent->sockets, i);
 		/* An export that no mount holds any more can be taken back by the host; EINVAL: it was never mounted */
 		(void)snprintf(path, sizeof(path), "%s/%u", agent->config->roots_dir, i);
 		(void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
@@ -229,6 +230,7 @@ static int agent_init(struct agent *agent, const struct agent_config *config, st
 		return r;
 	agent->passages = (struct passages){
 		.loop = agent->loop, .connect_host = config->connect_host ?: dial_vsock};
+	sockets_init(&agent->sockets, &agent->passages, config->roots_dir);
 	resolver_init(&agent->resolver, &agent->passages,
 		      config->connect_host ? -1 : agent->cgroup_fd);
 	agent->listener = (struct loop_source){.fd = config->agent_fd, .on_event = on_control};

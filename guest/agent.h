@@ -27,6 +27,7 @@
 #include "guest/network.h"
 #include "guest/passage.h"
 #include "guest/resolver.h"
+#include "guest/sockets.h"
 #include "guest/streams.h"
 
 #define AGENT_CONTAINERS_MAX 64	      /* containers at a time */
@@ -70,6 +71,7 @@ struct agent {
 	struct memory memory;
 	struct passages passages; /* to the host's sockets */
 	struct resolver resolver;
+	struct sockets sockets;
 	bool greeted;  /* Hello has been answered */
 	int cgroup_fd; /* config->cgroup_dir */
 };

@@ -81,6 +81,7 @@ DEFINE_FREE(empty, Empty)
 DEFINE_FREE(update_request, UpdateRequest)
 DEFINE_FREE(set_network_request, SetNetworkRequest)
 DEFINE_FREE(grow_memory_request, GrowMemoryRequest)
+DEFINE_FREE(relay_socket_request, RelaySocketRequest)
 
 static struct container *find_container(struct agent *agent, struct ttrpc_call *call,
 					const char *id)
@@ -199,6 +200,8 @@ static void on_create(struct ttrpc_call *call, const uint8_t *payload, size_t le
 	for (size_t i = 0; i < request->n_mount_sources; i++) {
 		sources[i].mount_index = request->mount_sources[i]->mount_index;
 		sources[i].export_id = request->mount_sources[i]->export_id;
+		sockets_enter(&agent->sockets, sources[i].export_id,
+			      request->mount_sources[i]->directory);
 	}
 	create.id = request->id;
 	create.bundle = request->bundle;
@@ -410,6 +413,21 @@ static void on_grow_memory(struct ttrpc_call *call, const uint8_t *payload, size
 	memory_grow(agent, request->bytes, call);
 }
 
+static void on_relay_socket(struct ttrpc_call *call, const uint8_t *payload, size_t len, void *arg)
+{
+	struct err err = {0};
+
+	decode(relay_socket_request, RelaySocketRequest, request, false);
+	if (request->stop)
+		sockets_stop(&agent->sockets, request->socket);
+	else if (sockets_relay(&agent->sockets, request->socket, request->export_id,
+			       request->datagram, &err) < 0) {
+		ttrpc_reply_error(call, TTRPC_INTERNAL, "%s", err.msg);
+		return;
+	}
+	reply_empty(call);
+}
+
 const struct ttrpc_method agent_methods[] = {
 	{"Hello", SMALL_REQUEST_MAX, on_hello},
 	{"Create", OCI_CONFIG_MAX + (256u << 10), on_create},
@@ -429,5 +447,6 @@ const struct ttrpc_method agent_methods[] = {
 	{"Update", OCI_RESOURCES_MAX + SMALL_REQUEST_MAX, on_update},
 	{"SetNetwork", MACHINE_NET_REQUEST_MAX, on_set_network},
 	{"GrowMemory", SMALL_REQUEST_MAX, on_grow_memory},
+	{"RelaySocket", SMALL_REQUEST_MAX, on_relay_socket},
 	{0},
 };

@@ -10,12 +10,14 @@
  *                   ADD_EXPORT {id, flags} + fd, REMOVE_EXPORT {id}
  *                   ADD_NET {slot, net} + fds, REMOVE_NET {slot}: see vmm_add_net()
  *                   GROW_MEMORY {bytes}    see vmm_grow_memory()
+ *                   SOCKET_DONE {id, relayed}  go on; 0: it is not relayed (any more)
  *                   STOP                   end at once; the other end's close means the same
  *   vmm → monitor   STARTED                vCPUs run
  *                   READY                  the agent listens
  *                   ACCEPT {port} + fd     a program in the guest connected to the host's port
  *                   NET_ADDED {slot, errno, text}, NET_REMOVED {slot, errno, text}
  *                   MEMORY_GROWN {errno, text}
+ *                   SOCKET {id, export} + fd   the guest looked up a Unix socket of the host's (O_PATH), and waits for SOCKET_DONE
  *                   ENDED {end, text}      the last message: the guest has ended, and how
  *
  * The vmm says nothing about containers; it gets memory, vCPUs, files, sockets.
@@ -64,6 +66,7 @@ enum vmm_msg_type {
 	VMM_MSG_ADD_NET,
 	VMM_MSG_REMOVE_NET,
 	VMM_MSG_GROW_MEMORY,
+	VMM_MSG_SOCKET_DONE,
 	VMM_MSG_STARTED = 0x100,
 	VMM_MSG_READY,
 	VMM_MSG_ACCEPT,
@@ -71,6 +74,7 @@ enum vmm_msg_type {
 	VMM_MSG_NET_ADDED,
 	VMM_MSG_NET_REMOVED,
 	VMM_MSG_MEMORY_GROWN,
+	VMM_MSG_SOCKET,
 };
 
 /* ADD_NET's part of a message; all zeros in every other */
@@ -87,9 +91,9 @@ struct vmm_msg_net {
  */
 struct vmm_msg {
 	uint32_t type;	/* enum vmm_msg_type */
-	uint32_t value; /* port, export id, slot, enum vmm_end */
+	uint32_t value; /* port, export id, slot, socket id, enum vmm_end */
 	uint32_t
-		flags; /* ADD_EXPORT: VMM_EXPORT_*; ADD_NET: VMM_NET_*; NET_ADDED, NET_REMOVED, MEMORY_GROWN: 0 or an errno */
+		flags; /* ADD_EXPORT: VMM_EXPORT_*; ADD_NET: VMM_NET_*; NET_ADDED, NET_REMOVED, MEMORY_GROWN: 0 or an errno; SOCKET: export id; SOCKET_DONE: 0 or 1 */
 	uint32_t reserved;	 /* 0 */
 	uint64_t bytes;		 /* GROW_MEMORY; else 0 */
 	struct vmm_msg_net net;	 /* ADD_NET */

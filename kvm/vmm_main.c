@@ -113,6 +113,15 @@ static int on_accept(void *arg, uint32_t port, int fd)
 	return send_msg(VMM_MSG_ACCEPT, port, "", owned);
 }
 
+/* A thread of the file server: a Unix socket that the guest has looked up */
+static int on_socket(void *arg, uint32_t id, unsigned int export, int fd)
+{
+	struct vmm_msg msg = {.type = VMM_MSG_SOCKET, .value = id, .flags = export};
+
+	(void)arg;
+	return io_send_fds(VMM_CONTROL_FD, &msg, sizeof(msg), &fd, 1);
+}
+
 static void add_export(struct vmm_process *p, uint32_t id, uint32_t flags, int *fd)
 {
 	uint32_t root_flags = (flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
@@ -189,6 +198,9 @@ static void handle_msg(struct vmm_process *p, const struct vmm_msg *msg, int *fd
 		break;
 	case VMM_MSG_GROW_MEMORY:
 		grow_memory(p, msg->bytes);
+		break;
+	case VMM_MSG_SOCKET_DONE:
+		fuse_server_socket_done(p->files, msg->value, msg->flags != 0);
 		break;
 	default: /* vmm_msg_valid() has let STOP through, and nothing else */
 		machine_end(p->machine, VMM_END_STOPPED, "the guest was stopped");
@@ -283,6 +295,7 @@ static int make_files(struct vmm_process *p, struct err *err)
 	p->files = fuse_server_new(p->proc_fd, nodes, err);
 	if (!p->files)
 		return err->code ? -err->code : -ENOMEM;
+	fuse_server_on_socket(p->files, on_socket, p);
 	for (uint32_t i = 0; i < p->wire.nexports; i++) {
 		uint32_t flags = p->wire.exports[i].flags;
 		int r;

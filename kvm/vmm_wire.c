@@ -44,6 +44,7 @@ static const struct {
 	{VMM_MSG_ADD_NET, false, 0, VMM_NET_SLOTS - 1, VMM_NET_VHOST},
 	{VMM_MSG_REMOVE_NET, false, 0, VMM_NET_SLOTS - 1, 0},
 	{VMM_MSG_GROW_MEMORY, false, 0, 0, 0},
+	{VMM_MSG_SOCKET_DONE, false, 0, UINT32_MAX, 1},
 	{VMM_MSG_STARTED, true, 0, 0, 0},
 	{VMM_MSG_READY, true, 0, 0, 0},
 	{VMM_MSG_ACCEPT, true, 1, UINT32_MAX - 1, 0},
@@ -51,6 +52,7 @@ static const struct {
 	{VMM_MSG_NET_ADDED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
 	{VMM_MSG_NET_REMOVED, true, 0, VMM_NET_SLOTS - 1, ERRNO_MAX},
 	{VMM_MSG_MEMORY_GROWN, true, 0, 0, ERRNO_MAX},
+	{VMM_MSG_SOCKET, true, 1, UINT32_MAX, MACHINE_EXPORTS_MAX - 1},
 };
 
 const char *vmm_end_name(enum vmm_end end)

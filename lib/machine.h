@@ -60,6 +60,10 @@
 #define MACHINE_VSOCK_PORT_STREAM 1025 /* stdio streams: see struct machine_stream_hello */
 #define MACHINE_VSOCK_PORT_RELAY 1026 /* on the host, the monitor's: see struct machine_relay_hello */
 
+/* In the file server's top directory and in the root of each bind-mounted directory: where the agent binds (kvm/fuse/sockets.c) */
+#define MACHINE_SOCKETS_NAME ".caisson-sockets"
+#define MACHINE_SOCKETS_BIND "bind-" /* then the socket's id, decimal */
+
 #define MACHINE_FS_TAG \
 	"caisson" /* the virtio-fs device: its root lists one entry per export, "0", "1", … */
 #define MACHINE_EXPORTS_MAX 256
@@ -84,12 +88,14 @@ struct machine_stream_hello {
 enum machine_relay_kind {
 	MACHINE_RELAY_DNS_UDP = 1, /* datagrams (lib/frames.h) to and from the resolver of the container's network namespace */
 	MACHINE_RELAY_DNS_TCP,	   /* a connection to it */
+	MACHINE_RELAY_UNIX,	   /* to a Unix socket of the host's: bytes, or datagrams as lib/frames.h has them */
 };
 struct machine_relay_hello {
 	unsigned int magic;
 	unsigned int kind; /* enum machine_relay_kind */
 	unsigned long long token;
-	unsigned long long reserved[2]; /* 0 */
+	unsigned int socket, reserved; /* UNIX: which (RelaySocket), else 0; 0 */
+	unsigned int uid, gid;	       /* UNIX: whose connection it is; else 0 */
 };
 
 /* The resolver of container engines, in the network namespace of their container */

@@ -268,6 +268,7 @@ int agent_create(struct shim *s, struct err *err)
 		caisson__agent__mount_source__init(&sources[i]);
 		sources[i].mount_index = s->exports->binds[i].mount_index;
 		sources[i].export_id = s->exports->binds[i].export_id;
+		sources[i].directory = s->exports->binds[i].directory;
 		list[i] = &sources[i];
 	}
 	request.id = (char *)s->args->id;
@@ -456,6 +457,18 @@ int agent_set_network(struct shim *s, const uint8_t *packed, size_t len, ttrpc_o
 	r = call(s, "SetNetwork", request, on_result, arg);
 	caisson__agent__set_network_request__free_unpacked(request, NULL);
 	return r;
+}
+
+int agent_relay_socket(struct shim *s, const struct agent_socket *socket,
+		       ttrpc_on_result *on_result, void *arg)
+{
+	Caisson__Agent__RelaySocketRequest request = CAISSON__AGENT__RELAY_SOCKET_REQUEST__INIT;
+
+	request.socket = socket->id;
+	request.export_id = socket->export_id;
+	request.datagram = socket->datagram;
+	request.stop = socket->stop;
+	return call(s, "RelaySocket", &request, on_result, arg);
 }
 
 int agent_ping(struct shim *s, ttrpc_on_result *on_result, void *arg)

@@ -286,7 +286,9 @@ static int bind_fill(const struct oci_config *config, size_t index, const struct
 
 	if (r < 0)
 		return r;
-	*bind = (struct export_bind){.mount_index = (uint32_t)index, .export_id = (uint32_t)r};
+	*bind = (struct export_bind){.mount_index = (uint32_t)index,
+				     .export_id = (uint32_t)r,
+				     .directory = S_ISDIR(source->stx.stx_mode)};
 	bind->view_fd = source_clone(source, key.recursive, key.flags & VMM_EXPORT_READ_ONLY,
 				     MS_SLAVE, err);
 	if (bind->view_fd < 0)

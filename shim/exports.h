@@ -17,6 +17,7 @@
 struct export_bind {
 	uint32_t mount_index; /* in config.json */
 	uint32_t export_id;
+	bool directory;
 	int view_fd; /* owned: a second clone for the monitor's own mount namespace; -1 once used */
 };
 

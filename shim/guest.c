@@ -141,6 +141,9 @@ static bool on_message(struct shim *s, const struct vmm_msg *msg, int *fd)
 		if (msg->value == MACHINE_VSOCK_PORT_RELAY)
 			relays_accept(s, take_fd(fd));
 		return true;
+	case VMM_MSG_SOCKET:
+		sockets_on_found(s, msg->value, msg->flags, take_fd(fd));
+		return true;
 	case VMM_MSG_NET_ADDED:
 	case VMM_MSG_NET_REMOVED:
 		network_on_vmm(s, msg);

@@ -314,6 +314,7 @@ static const struct step {
 	{"control socket", server_open, server_release},
 	{"stdio", stdio_open, stdio_release},
 	{"relays", relays_open, relays_release},
+	{"sockets", sockets_open, sockets_release},
 	{"guest", guest_start, guest_stop},
 	{"oom score", limits_last_victim, NULL},
 	{"agent", agent_connect, agent_close},
@@ -398,6 +399,7 @@ static void shim_init(struct shim *s, const struct shim_plan *plan)
 	s->network.events.fd = s->network.sock = -1;
 	s->network.devices = (struct net_devices){-1, -1, -1};
 	s->listener.fd = -1;
+	s->sockets.proc_fd = -1;
 	s->stdio.master = -1;
 	for (int i = 0; i < 3; i++)
 		s->stdio.fds[i] = s->stdio.streams[i] = -1;

@@ -30,6 +30,7 @@
 #include "shim/network.h"
 #include "shim/protocol.h"
 #include "shim/relays.h"
+#include "shim/sockets.h"
 
 #define SHIM_CREATE_TIMEOUT_MS 120000 /* Hello and Create together */
 #define SHIM_DRAIN_TIMEOUT_MS 10000   /* without a byte of output after the container's end */
@@ -149,6 +150,7 @@ struct shim {
 
 	struct shim_network network;
 	struct relays relays;
+	struct sockets sockets;
 
 	struct client *memory_client; /* who waits for memory to be added; NULL */
 	uint64_t memory_added;	      /* by the vmm, in all */
@@ -234,6 +236,18 @@ void relays_release(struct shim *shim);
 /** relays_accept() - A program of the guest has connected to MACHINE_VSOCK_PORT_RELAY; @fd is owned from now on */
 void relays_accept(struct shim *shim, int fd);
 
+/* ---- sockets.c ---- */
+int sockets_open(struct shim *shim, struct err *err);
+void sockets_release(struct shim *shim);
+/** sockets_on_found() - The guest has looked up socket @id below an export; @fd (O_PATH) is owned from now on */
+void sockets_on_found(struct shim *shim, uint32_t id, uint32_t export_id, int fd);
+/**
+ * sockets_connect() - Connect to socket @id as @uid and @gid, as far as this process may be them
+ * @datagram:	Set to its kind
+ * Return: a non-blocking socket, or -errno
+ */
+int sockets_connect(struct shim *shim, uint32_t id, uint32_t uid, uint32_t gid, bool *datagram);
+
 /* ---- hooks.c ---- */
 /** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */
 int hooks_wait_runtime(struct shim *shim, struct err *err);
@@ -297,6 +311,13 @@ uint64_t agent_oom_kills(const struct ttrpc_result *result, bool of_wait);
 /** agent_set_network() - @request: packed, as net_message() makes it */
 int agent_set_network(struct shim *shim, const uint8_t *request, size_t len,
 		      ttrpc_on_result *on_result, void *arg);
+struct agent_socket {
+	uint32_t id, export_id;
+	bool datagram, stop;
+};
+/** agent_relay_socket() - Have the agent bind to a socket of the host's in the guest, or stop it */
+int agent_relay_socket(struct shim *shim, const struct agent_socket *socket,
+		       ttrpc_on_result *on_result, void *arg);
 int agent_ping(struct shim *shim, ttrpc_on_result *on_result, void *arg);
 int agent_shutdown(struct shim *shim);
 

@@ -26,7 +26,9 @@ bool relay_hello_is_valid(const struct machine_relay_hello *hello, uint64_t toke
 	switch (hello->kind) {
 	case MACHINE_RELAY_DNS_UDP:
 	case MACHINE_RELAY_DNS_TCP:
-		return !hello->reserved[0] && !hello->reserved[1];
+		return !hello->socket && !hello->reserved && !hello->uid && !hello->gid;
+	case MACHINE_RELAY_UNIX:
+		return hello->socket && !hello->reserved;
 	default:
 		return false;
 	}
@@ -153,6 +155,17 @@ static bool start_dns(struct relay_conn *conn, int type)
 				  : start_stream(conn, take_fd(&fd));
 }
 
+static bool start_unix(struct relay_conn *conn)
+{
+	bool datagram;
+	int fd = sockets_connect(conn->shim, conn->hello.socket, conn->hello.uid, conn->hello.gid,
+				 &datagram);
+
+	if (fd < 0)
+		return false;
+	return datagram ? start_datagrams(conn, fd) : start_stream(conn, fd);
+}
+
 static void on_greeted(struct relay_conn *conn)
 {
 	static struct log_ratelimit limit;
@@ -162,6 +175,8 @@ static void on_greeted(struct relay_conn *conn)
 	if (!relay_hello_is_valid(&conn->hello, conn->shim->relays.token))
 		log_guest_warn(&limit, "A program of the guest connected to the relays' port, "
 				       "ignoring");
+	else if (conn->hello.kind == MACHINE_RELAY_UNIX)
+		ok = start_unix(conn);
 	else if (conn->hello.kind == MACHINE_RELAY_DNS_UDP)
 		ok = start_dns(conn, SOCK_DGRAM);
 	else

@@ -6,6 +6,7 @@
  *
  *   DNS_UDP   frames ⇄ a UDP socket connected to 127.0.0.11:53 in the container's network namespace
  *   DNS_TCP   bytes ⇄ a TCP connection to the same
+ *   UNIX      bytes or frames ⇄ a Unix socket that the guest has looked up below a bind mount (shim/sockets.h)
  *
  * Every program of the guest can connect to that port, and a guest may have been taken over. So: a hello has its deadline and
  * the token that only the agent was told; the kinds are all that can be reached; connections and what each of them

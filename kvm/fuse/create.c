@@ -60,6 +60,11 @@ static ssize_t reply_entry(struct req *rq, int dirfd, const char *name)
 	r = entry_of(rq, dirfd, name, &out, &node);
 	if (r < 0)
 		return r;
+	if (rq->h.opcode == FUSE_MKNOD) {
+		pthread_mutex_lock(&rq->server->mutex);
+		node->own_socket = node_is(node, S_IFSOCK);
+		pthread_mutex_unlock(&rq->server->mutex);
+	}
 	node_release(rq->server, node);
 	return req_reply(rq, &out, sizeof(out));
 }

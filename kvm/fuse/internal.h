@@ -6,6 +6,7 @@
  *   lookup.c  LOOKUP, FORGET             attr.c    stat, setattr, statfs               create.c  everything that makes a name
  *   rename.c  UNLINK, RMDIR, RENAME      file.c    open, read, write, …                dir.c     directories
  *   xattr.c   extended attributes        special.c what a user namespace forbids       creds.c   whose file it becomes
+ *   sockets.c Unix sockets behind which a host's program is
  *   lock.c    locks, waiters             control.c the file through which the agent ends waits
  *
  * Locking: `server->mutex` guards the tables (nodes, handles, roots) and is never held over a system call that can wait.
@@ -27,11 +28,14 @@
 #include "kvm/iov.h"
 #include "lib/buf.h"
 #include "lib/cleanup.h"
+#include "lib/machine.h"
 
 #define NODEID_TOP 1u	 /* the synthetic directory of exports */
 #define NODEID_LOCKS 2u	 /* the control file in it */
+#define NODEID_SOCKETS 3u /* a directory in it, and in the root of each coherent export: sockets.c */
 #define NODEID_FIRST 16u /* ids of real nodes count up from here and are never used twice */
 #define CONTROL_NAME ".caisson-locks"
+#define SOCKETS_NAME MACHINE_SOCKETS_NAME
 #define FH_CONTROL 1u
 #define FH_TOP 2u
 #define FH_FIRST 16u
@@ -81,6 +85,7 @@ struct node {
 	unsigned int holds; /* children, handles, locks, roots: keeps the node */
 	int fd;		    /* O_PATH, or -1 */
 	bool in_lru;
+	bool own_socket; /* made by the guest: there is no host's program behind it */
 	bool submount; /* announced with FUSE_ATTR_SUBMOUNT */
 	bool foreign; /* a file mounted on a file: its inode number is not its directory's device's */
 };
@@ -119,6 +124,31 @@ struct lock_table {
 	pthread_cond_t delivered; /* it has answered */
 };
 
+/* A Unix socket of the host's that the guest knows; see sockets.c */
+struct socket_entry {
+	uint32_t id; /* 0: free; never used twice */
+	uint64_t nodeid;
+	uint64_t used; /* counts look-ups, for finding the one not used longest */
+	bool asked;    /* on_socket was called, and there was no answer yet */
+};
+struct socket_waiter {
+	uint32_t id; /* 0: free */
+	struct fuse_request *request;
+	uint64_t unique;
+	struct fuse_entry_out out;
+};
+#define SERVER_SOCKETS_MAX 128u
+#define SERVER_SOCKET_WAITERS_MAX 32u
+struct socket_table {
+	pthread_mutex_t mutex; /* taken before server->mutex */
+	int (*on_socket)(void *arg, uint32_t id, unsigned int root, int fd);
+	void *arg;
+	uint32_t next_id;
+	uint64_t clock;
+	struct socket_entry entries[SERVER_SOCKETS_MAX];
+	struct socket_waiter waiters[SERVER_SOCKET_WAITERS_MAX];
+};
+
 struct fuse_server {
 	pthread_mutex_t mutex;
 	int proc_fd; /* borrowed */
@@ -132,6 +162,7 @@ struct fuse_server {
 	bool submounts; /* the guest knows FUSE_ATTR_SUBMOUNT; set by INIT, before any other request */
 	unsigned int ndir_buffers; /* atomic */
 	struct lock_table locks;
+	struct socket_table sockets;
 };
 
 /* One request being served; lives on its worker's stack */
@@ -372,6 +403,18 @@ void control_take(struct fuse_server *server, uint64_t now, struct control_repor
 /** control_interrupt() - End the pending READ if it is request @unique */
 void control_interrupt(struct fuse_server *server, uint64_t unique);
 void control_attr(struct fuse_server *server, struct fuse_attr *attr);
+
+/* ---- sockets.c ---- */
+/** sockets_reply() - Answer a LOOKUP with @out; if @node is a socket of the host's, once it is known whether it is relayed */
+ssize_t sockets_reply(struct req *rq, struct node *node, struct fuse_entry_out *out);
+/** sockets_entry() - Is @name the agent's directory? Then @out is its entry */
+bool sockets_entry(const char *name, struct fuse_entry_out *out);
+/** sockets_handle() - An operation on that directory */
+ssize_t sockets_handle(struct req *rq);
+/** sockets_drop_all() - Forget all, and end all waits */
+void sockets_drop_all(struct fuse_server *server);
+/** node_know() - The node of @id if the guest knows it, in use and with one more lookup counted; or NULL */
+struct node *node_know(struct fuse_server *server, uint64_t id);
 
 /* ---- handlers ---- */
 req_handler do_lookup, do_forget, do_batch_forget, do_getattr, do_setattr, do_statx, do_readlink,

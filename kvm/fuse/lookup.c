@@ -24,6 +24,7 @@ ssize_t do_lookup(struct req *rq)
 	struct node *node;
 	struct statx stx;
 	const char *name;
+	ssize_t answer;
 	int dirfd, fd, r;
 
 	r = req_name(rq, &name);
@@ -33,6 +34,9 @@ ssize_t do_lookup(struct req *rq)
 		return -EINVAL;
 	if (!node_is(rq->node, S_IFDIR))
 		return -ENOTDIR;
+	if (rq->node == rq->node->root->node && (rq->node->root->flags & FUSE_ROOT_COHERENT) &&
+	    sockets_entry(name, &out))
+		return req_reply(rq, &out, sizeof(out));
 	dirfd = node_fd(rq->server, rq->node);
 	if (dirfd < 0)
 		return dirfd;
@@ -50,8 +54,9 @@ ssize_t do_lookup(struct req *rq)
 	r = attr_entry(rq->server, node, &stx, &out);
 	if (r < 0)
 		node_forget(rq->server, node->id, 1);
+	answer = r < 0 ? r : sockets_reply(rq, node, &out);
 	node_release(rq->server, node);
-	return r < 0 ? r : req_reply(rq, &out, sizeof(out));
+	return answer;
 }
 
 ssize_t do_forget(struct req *rq)
@@ -113,10 +118,12 @@ static struct node *top_node(struct fuse_server *server, unsigned int id)
 	return node;
 }
 
-static int top_entry(struct fuse_server *server, unsigned int id, struct fuse_entry_out *out)
+static ssize_t top_entry(struct req *rq, unsigned int id, struct fuse_entry_out *out)
 {
+	struct fuse_server *server = rq->server;
 	struct node *node = top_node(server, id);
 	struct statx stx;
+	ssize_t answer;
 	int r;
 
 	if (!node)
@@ -127,8 +134,9 @@ static int top_entry(struct fuse_server *server, unsigned int id, struct fuse_en
 	out->entry_valid = 0;
 	if (r < 0)
 		node_forget(server, node->id, 1);
+	answer = r < 0 ? r : sockets_reply(rq, node, out);
 	node_release(server, node);
-	return r;
+	return answer;
 }
 
 ssize_t top_lookup(struct req *rq)
@@ -145,10 +153,8 @@ ssize_t top_lookup(struct req *rq)
 	if (!strcmp(name, CONTROL_NAME)) {
 		out.nodeid = NODEID_LOCKS;
 		control_attr(rq->server, &out.attr);
-	} else {
-		r = top_entry(rq->server, export_number(name), &out);
-		if (r < 0)
-			return r;
+	} else if (!sockets_entry(name, &out)) {
+		return top_entry(rq, export_number(name), &out);
 	}
 	return req_reply(rq, &out, sizeof(out));
 }

@@ -284,6 +284,22 @@ struct node *node_acquire(struct fuse_server *server, uint64_t id, int *error)
 	return node;
 }
 
+struct node *node_know(struct fuse_server *server, uint64_t id)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&server->mutex);
+	node = find_id(server, id);
+	if (node && (node->nlookup == 0 || node->root->removed))
+		node = NULL;
+	if (node) {
+		node->nlookup++;
+		node->users++;
+	}
+	pthread_mutex_unlock(&server->mutex);
+	return node;
+}
+
 bool node_use(struct fuse_server *server, struct node *node)
 {
 	bool usable;

@@ -10,8 +10,8 @@
  * decided; only file data is read and written in place. A length in the header that is not the request's real length, an
  * operation we do not know, arguments that are too long or too short, an unknown node: each is an error reply, never more.
  *
- * Node ids: 1 is a synthetic directory that lists the exports by number, 2 a control file in it (control.c), the others are
- * host inodes (node.c). Writing below a read-only root is refused here, before any handler runs.
+ * Node ids: 1 is a synthetic directory that lists the exports by number, 2 a control file in it (control.c), 3 a directory for the
+ * agent in each export (sockets.c), the others are host inodes (node.c). Writing below a read-only root is refused here, before any handler runs.
  *
  * Called from any number of threads of the transport.
  */
@@ -340,6 +340,8 @@ static ssize_t dispatch_node(struct req *rq, const struct op *op)
 			return -EOPNOTSUPP;
 		return op->flags & OP_WRITE ? -EROFS : -EINVAL;
 	}
+	if (rq->h.nodeid == NODEID_SOCKETS)
+		return sockets_handle(rq);
 	rq->node = node_acquire(rq->server, rq->h.nodeid, &error);
 	if (!rq->node)
 		return error;
@@ -433,6 +435,7 @@ void fuse_server_free(struct fuse_server *server)
 			(void)fuse_server_remove_root(server, id, NULL);
 	}
 	locks_release(server);
+	pthread_mutex_destroy(&server->sockets.mutex);
 	handle_tables_release(server);
 	node_tables_release(server);
 	pthread_mutex_destroy(&server->mutex);
@@ -452,6 +455,7 @@ struct fuse_server *fuse_server_new(int proc_fd, unsigned int node_max, struct e
 	server->next_id = NODEID_FIRST;
 	server->next_fh = FH_FIRST;
 	pthread_mutex_init(&server->mutex, NULL);
+	pthread_mutex_init(&server->sockets.mutex, NULL);
 	if (node_tables_init(server) < 0 || handle_tables_init(server) < 0 ||
 	    locks_init(server) < 0) {
 		err_sys(err, ENOMEM, "file server");
@@ -478,9 +482,9 @@ int fuse_server_add_root(struct fuse_server *server, unsigned int id, int fd, ui
 	r = fd_stat(fd, &stx);
 	if (r < 0)
 		return err_sys(err, -r, "export %u", id);
-	if (!S_ISDIR(stx.stx_mode) && !S_ISREG(stx.stx_mode))
-		return err_set(err, EINVAL, "export %u is neither a directory nor a regular file",
-			       id);
+	if (!S_ISDIR(stx.stx_mode) && !S_ISREG(stx.stx_mode) && !S_ISSOCK(stx.stx_mode) &&
+	    !S_ISFIFO(stx.stx_mode))
+		return err_set(err, EINVAL, "export %u is a device", id);
 	if (path_is_kernel_interface(fd))
 		return err_set(err, EACCES, "export %u is an interface of the host's kernel", id);
 	root = calloc(1, sizeof(*root));
@@ -548,6 +552,7 @@ int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct 
 void fuse_server_reset(struct fuse_server *server)
 {
 	locks_drop_all(server);
+	sockets_drop_all(server);
 	handle_drop(server, NULL);
 	node_drop_all(server);
 	pthread_mutex_lock(&server->mutex);

@@ -9,6 +9,7 @@
 #ifndef KVM_FUSE_SERVER_H
 #define KVM_FUSE_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -57,6 +58,16 @@ int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct 
  * Return: bytes written to @request->out (0: this request has no answer, e.g. FORGET), or FUSE_DEFERRED
  */
 ssize_t fuse_server_handle(struct fuse_server *server, struct fuse_request *request);
+
+/**
+ * fuse_server_on_socket() - Tell of Unix sockets below coherent roots as the guest looks them up (kvm/fuse/sockets.c)
+ * @on_socket:	From any thread; must not wait. @fd: O_PATH, borrowed. Return: 0, then fuse_server_socket_done() is due, or -errno
+ */
+void fuse_server_on_socket(struct fuse_server *server,
+			   int (*on_socket)(void *arg, uint32_t id, unsigned int root, int fd),
+			   void *arg);
+/** fuse_server_socket_done() - The guest has something to connect to in its place (@relayed), or has not; may come again */
+void fuse_server_socket_done(struct fuse_server *server, uint32_t id, bool relayed);
 
 /** fuse_server_reset() - The driver was reset or unmounted: drop every node, handle, lock and waiter */
 void fuse_server_reset(struct fuse_server *server);
