@@ -4,8 +4,9 @@
  *
  * The input is a list of requests: {opcode, choice of node, choice of handle, length} and that many bytes of arguments. Nodes and
  * handles are mostly ones that the server has given out, so that the handlers are reached, and the header's length is mostly
- * right. Below is one small directory; no answer may be longer than its room. Runs as any user.
+ * right. Below is one small directory, exported twice, with a socket in it; no answer may be longer than its room. Runs as any user.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ static int make_directory(void)
 		close(fd);
 	(void)mkdirat(dir, "d", 0700);
 	(void)!symlinkat("a", dir, "s");
+	(void)mknodat(dir, "u", S_IFSOCK | 0600, 0);
 	return dir;
 }
 
@@ -84,6 +86,29 @@ static void remember(const struct fuse_in_header *h, const struct job *job, ssiz
 	if ((h->opcode == FUSE_OPEN || h->opcode == FUSE_OPENDIR) &&
 	    (size_t)n >= sizeof(struct fuse_out_header) + 16)
 		memcpy(&handles[nhandles++ % KNOWN], entry, sizeof(value));
+}
+
+/* The monitor's part: a socket that was looked up is relayed, or not, a request later */
+static uint32_t asked;
+
+static int on_socket(void *arg, uint32_t id, unsigned int root, int fd)
+{
+	(void)arg;
+	if (root != 1 || fcntl(fd, F_GETFD) < 0)
+		abort();
+	if (asked)
+		return -EAGAIN;
+	asked = id;
+	return 0;
+}
+
+static void answer_asked(struct fuse_server *server, bool relayed)
+{
+	uint32_t id = asked;
+
+	asked = 0;
+	if (id)
+		fuse_server_socket_done(server, id, relayed);
 }
 
 static void run(struct fuse_server *server, const struct fuse_in_header *h, const uint8_t *args,
@@ -142,6 +167,11 @@ static void init(struct fuse_server *server)
 	h = (struct fuse_in_header){
 		.opcode = FUSE_LOOKUP, .nodeid = nodes[0], .len = sizeof(h) + 2};
 	run(server, &h, (const uint8_t *)"a", 2, ROOM);
+	h.nodeid = NODEID_TOP;
+	run(server, &h, (const uint8_t *)"1", 2, ROOM);
+	h.nodeid = nodes[2];
+	h.len = sizeof(h) + sizeof(SOCKETS_NAME);
+	run(server, &h, (const uint8_t *)SOCKETS_NAME, sizeof(SOCKETS_NAME), ROOM);
 	h.opcode = FUSE_OPEN;
 	h.nodeid = nodes[1];
 	h.len = sizeof(h) + sizeof(struct fuse_open_in);
@@ -159,8 +189,11 @@ static void run_input(const uint8_t *data, size_t size)
 	memset(nodes, 0, sizeof(nodes));
 	memset(handles, 0, sizeof(handles));
 	nnodes = nhandles = 0;
-	if (!server || fuse_server_add_root(server, 0, dir, 0, NULL) < 0)
+	if (!server || fuse_server_add_root(server, 1, dup(dir), FUSE_ROOT_COHERENT, NULL) < 0 ||
+	    fuse_server_add_root(server, 0, dir, 0, NULL) < 0)
 		abort();
+	asked = 0;
+	fuse_server_on_socket(server, on_socket, NULL);
 	init(server);
 	while (size >= 6 && count++ < DEFERRED_MAX) {
 		struct fuse_in_header h = {.opcode = data[0] % 56,
@@ -180,6 +213,7 @@ static void run_input(const uint8_t *data, size_t size)
 		memcpy(args, data, len);
 		put_known(h.opcode, data[-4], args, len);
 		h.len = (uint32_t)(sizeof(h) + len);
+		answer_asked(server, count & 1);
 		run(server, &h, args, len, room);
 		data += len;
 		size -= len;
