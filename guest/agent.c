@@ -228,8 +228,8 @@ static int agent_init(struct agent *agent, const struct agent_config *config, st
 	r = streams_init(&agent->streams, agent->loop, config->stream_fd, config->vsock, err);
 	if (r < 0)
 		return r;
-	agent->passages = (struct passages){
-		.loop = agent->loop, .connect_host = config->connect_host ?: dial_vsock};
+	agent->passages = (struct passages){.loop = agent->loop,
+					    .connect_host = config->connect_host ?: dial_vsock};
 	sockets_init(&agent->sockets, &agent->passages, config->roots_dir);
 	resolver_init(&agent->resolver, &agent->passages,
 		      config->connect_host ? -1 : agent->cgroup_fd);

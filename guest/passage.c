@@ -21,8 +21,8 @@ int dial_vsock(void)
 				   .svm_cid = VMADDR_CID_HOST};
 	cleanup_close int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd < 0 || (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 &&
-		       errno != EINPROGRESS))
+	if (fd < 0 ||
+	    (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS))
 		return -errno;
 	return take_fd(&fd);
 }

@@ -18,7 +18,8 @@
 #include "lib/loop.h"
 #include "lib/machine.h"
 
-#define PASSAGES_MAX 96 /* connections at a time: the machine has 256 (VSOCK_CONNECTIONS_MAX), stdio needs some */
+#define PASSAGES_MAX \
+	96 /* connections at a time: the machine has 256 (VSOCK_CONNECTIONS_MAX), stdio needs some */
 
 /* A connection to the host that is being made. Zero-initialise */
 struct dial {

@@ -91,9 +91,8 @@ static void on_sweep(struct loop_timer *timer)
 		if (flow->deadline_ms <= now)
 			flow_free(flow);
 	}
-	resolver->timer_armed =
-		resolver->flows &&
-		loop_timer_arm(resolver->passages->loop, &resolver->timer, SWEEP_MS) == 0;
+	resolver->timer_armed = resolver->flows && loop_timer_arm(resolver->passages->loop,
+								  &resolver->timer, SWEEP_MS) == 0;
 }
 
 static struct resolver_flow *flow_new(struct resolver *resolver, const struct sockaddr_in *client)
@@ -120,8 +119,8 @@ static struct resolver_flow *flow_new(struct resolver *resolver, const struct so
 		return NULL;
 	}
 	if (!resolver->timer_armed)
-		resolver->timer_armed =
-			loop_timer_arm(resolver->passages->loop, &resolver->timer, SWEEP_MS) == 0;
+		resolver->timer_armed = loop_timer_arm(resolver->passages->loop, &resolver->timer,
+						       SWEEP_MS) == 0;
 	return flow;
 }
 

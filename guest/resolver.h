@@ -48,9 +48,9 @@ struct resolver_flow {
 
 /* Zero-initialise, set passages, cgroup_fd and the descriptors to -1 */
 struct resolver {
-	struct passages *passages;  /* borrowed: loop, token, and connections over TCP */
-	int cgroup_fd;		    /* borrowed: the first cgroup; -1: no BPF, for tests */
-	struct loop_source udp, tcp; /* .fd owned, -1 */
+	struct passages *passages;    /* borrowed: loop, token, and connections over TCP */
+	int cgroup_fd;		      /* borrowed: the first cgroup; -1: no BPF, for tests */
+	struct loop_source udp, tcp;  /* .fd owned, -1 */
 	int links[RESOLVER_PROGRAMS]; /* owned, -1 */
 	uint16_t port;		      /* ours, host byte order */
 	struct resolver_flow *flows;  /* owned, newest first */

@@ -103,7 +103,8 @@ static void on_dialled(struct dial *dial, int fd)
 	relayed->frames.on_frame = on_frame;
 	relayed->frames.on_room = on_room;
 	relayed->frames.on_end = on_end;
-	if (fd < 0 || frames_start(&relayed->frames, relayed->sockets->passages->loop, fd, NULL) < 0)
+	if (fd < 0 ||
+	    frames_start(&relayed->frames, relayed->sockets->passages->loop, fd, NULL) < 0)
 		(void)recv(relayed->source.fd, &lost, 1, MSG_DONTWAIT);
 	loop_mod(&relayed->source, EPOLLIN);
 }
@@ -119,8 +120,8 @@ static void on_datagram(struct loop_source *source, uint32_t events)
 		return;
 	}
 	loop_mod(source, 0);
-	relayed->dial.hello =
-		(struct machine_relay_hello){.kind = MACHINE_RELAY_UNIX, .socket = relayed->id};
+	relayed->dial.hello = (struct machine_relay_hello){.kind = MACHINE_RELAY_UNIX,
+							   .socket = relayed->id};
 	relayed->dial.on_dialled = on_dialled;
 	if (dial_start(&relayed->dial, passages->loop, passages->connect_host, passages->token) < 0)
 		on_dialled(&relayed->dial, -1);
@@ -172,8 +173,8 @@ int sockets_relay(struct sockets *sockets, uint32_t id, uint32_t export_id, bool
 	relayed->id = id;
 	relayed->export_id = export_id;
 	relayed->datagram = datagram;
-	relayed->source = (struct loop_source){
-		.fd = fd, .on_event = datagram ? on_datagram : on_connection};
+	relayed->source = (struct loop_source){.fd = fd,
+					       .on_event = datagram ? on_datagram : on_connection};
 	relayed->next = sockets->all;
 	sockets->all = relayed;
 	sockets->n++;

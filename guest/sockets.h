@@ -38,11 +38,11 @@ struct relayed_socket {
 
 /* Zero-initialise, sockets_init() */
 struct sockets {
-	struct passages *passages; /* borrowed */
-	const char *roots_dir;	   /* borrowed */
+	struct passages *passages;     /* borrowed */
+	const char *roots_dir;	       /* borrowed */
 	int dirs[MACHINE_EXPORTS_MAX]; /* owned, O_PATH; -1: not a bind-mounted directory */
-	int top;		       /* owned, O_PATH: of exports that are sockets themselves; -1 */
-	struct relayed_socket *all;    /* owned */
+	int top;		    /* owned, O_PATH: of exports that are sockets themselves; -1 */
+	struct relayed_socket *all; /* owned */
 	unsigned int n;
 };
 

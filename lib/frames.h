@@ -26,7 +26,8 @@ struct frames {
 	size_t in_len, out_start, out_end;
 	/* A frame came, @data is borrowed. Return: false when @frames has been stopped meanwhile, and may be gone */
 	bool (*on_frame)(struct frames *frames, const uint8_t *data, size_t len);
-	void (*on_room)(struct frames *frames); /* all has been written; does not stop it; may be NULL */
+	void (*on_room)(
+		struct frames *frames); /* all has been written; does not stop it; may be NULL */
 	void (*on_end)(
 		struct frames *frames); /* the stream has ended or broken; may free the owner */
 };

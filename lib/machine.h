@@ -58,7 +58,8 @@
 #define MACHINE_HOST_CID 2
 #define MACHINE_VSOCK_PORT_AGENT 1024  /* the agent's ttrpc service listens here */
 #define MACHINE_VSOCK_PORT_STREAM 1025 /* stdio streams: see struct machine_stream_hello */
-#define MACHINE_VSOCK_PORT_RELAY 1026 /* on the host, the monitor's: see struct machine_relay_hello */
+#define MACHINE_VSOCK_PORT_RELAY \
+	1026 /* on the host, the monitor's: see struct machine_relay_hello */
 
 /* In the file server's top directory and in the root of each bind-mounted directory: where the agent binds (kvm/fuse/sockets.c) */
 #define MACHINE_SOCKETS_NAME ".caisson-sockets"
@@ -86,9 +87,10 @@ struct machine_stream_hello {
  */
 #define MACHINE_RELAY_MAGIC 0x43534e32u /* "CSN2" */
 enum machine_relay_kind {
-	MACHINE_RELAY_DNS_UDP = 1, /* datagrams (lib/frames.h) to and from the resolver of the container's network namespace */
-	MACHINE_RELAY_DNS_TCP,	   /* a connection to it */
-	MACHINE_RELAY_UNIX,	   /* to a Unix socket of the host's: bytes, or datagrams as lib/frames.h has them */
+	MACHINE_RELAY_DNS_UDP =
+		1, /* datagrams (lib/frames.h) to and from the resolver of the container's network namespace */
+	MACHINE_RELAY_DNS_TCP, /* a connection to it */
+	MACHINE_RELAY_UNIX, /* to a Unix socket of the host's: bytes, or datagrams as lib/frames.h has them */
 };
 struct machine_relay_hello {
 	unsigned int magic;

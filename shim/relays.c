@@ -148,8 +148,8 @@ static bool start_dns(struct relay_conn *conn, int type)
 	if (!conn->shim->network.followed || !conn->shim->network.state.resolver)
 		return false;
 	fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 &&
-		       errno != EINPROGRESS))
+	if (fd < 0 ||
+	    (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS))
 		return false;
 	return type == SOCK_DGRAM ? start_datagrams(conn, take_fd(&fd))
 				  : start_stream(conn, take_fd(&fd));
@@ -209,8 +209,7 @@ static void on_hello(struct loop_source *source, uint32_t events)
 static void arm_timer(struct shim *s)
 {
 	if (!s->relays.timer_armed && s->relays.all)
-		s->relays.timer_armed =
-			loop_timer_arm(s->loop, &s->relays.timer, SWEEP_MS) == 0;
+		s->relays.timer_armed = loop_timer_arm(s->loop, &s->relays.timer, SWEEP_MS) == 0;
 }
 
 static void on_sweep(struct loop_timer *timer)

@@ -24,7 +24,7 @@
 #include "lib/loop.h"
 #include "lib/machine.h"
 
-#define RELAYS_MAX 160		     /* connections at a time, those without a hello too */
+#define RELAYS_MAX 160 /* connections at a time, those without a hello too */
 #define RELAYS_HELLO_TIMEOUT_MS 10000
 #define RELAYS_CONNECT_TIMEOUT_MS 10000
 #define RELAYS_DATAGRAM_IDLE_MS 60000 /* without a datagram either way */
@@ -42,7 +42,8 @@ struct relay_conn {
 	enum relay_state state;
 	uint64_t deadline_ms; /* not in RELAY_STREAM */
 	int guest;	      /* owned until the duplex or the frames have it */
-	struct loop_source source; /* GREETING: the guest's; CONNECTING, DATAGRAMS: the host's socket, owned */
+	struct loop_source
+		source; /* GREETING: the guest's; CONNECTING, DATAGRAMS: the host's socket, owned */
 	struct machine_relay_hello hello;
 	size_t got; /* bytes of it */
 	struct duplex duplex;

@@ -28,8 +28,8 @@ struct found_socket {
 	uint32_t id, export_id; /* id 0: free */
 	int fd;			/* owned, O_PATH */
 	bool datagram;
-	bool asked;    /* RelaySocket has not been answered: the entry stays */
-	bool relayed;  /* the agent has it */
+	bool asked;   /* RelaySocket has not been answered: the entry stays */
+	bool relayed; /* the agent has it */
 	struct shim *shim;
 };
 

@@ -30,9 +30,10 @@
 #include "lib/cleanup.h"
 #include "lib/machine.h"
 
-#define NODEID_TOP 1u	 /* the synthetic directory of exports */
-#define NODEID_LOCKS 2u	 /* the control file in it */
-#define NODEID_SOCKETS 3u /* a directory in it, and in the root of each coherent export: sockets.c */
+#define NODEID_TOP 1u	/* the synthetic directory of exports */
+#define NODEID_LOCKS 2u /* the control file in it */
+#define NODEID_SOCKETS \
+	3u		 /* a directory in it, and in the root of each coherent export: sockets.c */
 #define NODEID_FIRST 16u /* ids of real nodes count up from here and are never used twice */
 #define CONTROL_NAME ".caisson-locks"
 #define SOCKETS_NAME MACHINE_SOCKETS_NAME
@@ -86,7 +87,7 @@ struct node {
 	int fd;		    /* O_PATH, or -1 */
 	bool in_lru;
 	bool own_socket; /* made by the guest: there is no host's program behind it */
-	bool submount; /* announced with FUSE_ATTR_SUBMOUNT */
+	bool submount;	 /* announced with FUSE_ATTR_SUBMOUNT */
 	bool foreign; /* a file mounted on a file: its inode number is not its directory's device's */
 };
 

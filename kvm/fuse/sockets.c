@@ -114,10 +114,8 @@ static bool keep(struct req *rq, struct node *node, int fd, const struct fuse_en
 			return false;
 		}
 	}
-	*waiter = (struct socket_waiter){.id = entry->id,
-					 .request = rq->request,
-					 .unique = rq->h.unique,
-					 .out = *out};
+	*waiter = (struct socket_waiter){
+		.id = entry->id, .request = rq->request, .unique = rq->h.unique, .out = *out};
 	return true;
 }
 

@@ -40,8 +40,7 @@ static size_t count_frames(const uint8_t *data, size_t size)
 {
 	size_t n = 0;
 
-	while (size >= FRAMES_HEADER &&
-	       size - FRAMES_HEADER >= ((size_t)data[0] << 8 | data[1])) {
+	while (size >= FRAMES_HEADER && size - FRAMES_HEADER >= ((size_t)data[0] << 8 | data[1])) {
 		size_t len = FRAMES_HEADER + ((size_t)data[0] << 8 | data[1]);
 
 		data += len;
@@ -73,8 +72,8 @@ static void check_frames(const uint8_t *data, size_t size, size_t piece)
 	(void)close(fds[1]);
 	for (int i = 0; i < 64 && frames.in; i++)
 		(void)loop_step(loop, 0);
-	if (nbytes > size || (stop_after ? nframes > expected : nframes != expected) ||
-	    frames.in || (!ended && nframes != stop_after))
+	if (nbytes > size || (stop_after ? nframes > expected : nframes != expected) || frames.in ||
+	    (!ended && nframes != stop_after))
 		abort();
 	loop_free(loop);
 }

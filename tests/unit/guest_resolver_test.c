@@ -32,7 +32,8 @@ static int connect_host(void)
 	if (host_fails)
 		return -ECONNREFUSED;
 	assert_true(nhosts < HOSTS_MAX);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
 	hosts[nhosts++] = fds[1];
 	return fds[0];
 }

@@ -93,7 +93,8 @@ static int accept_one(void)
 {
 	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
 	relays_accept(&s, fds[0]);
 	return fds[1];
 }
@@ -164,7 +165,8 @@ static void test_by_descriptor(void **state)
 	fd = socket_connect(s.sockets.proc_fd, datagram_path, SOCK_DGRAM);
 	assert_true(fd >= 0);
 	close_fd(&datagram);
-	assert_int_equal(socket_connect(s.sockets.proc_fd, datagram_path, SOCK_DGRAM), -ECONNREFUSED);
+	assert_int_equal(socket_connect(s.sockets.proc_fd, datagram_path, SOCK_DGRAM),
+			 -ECONNREFUSED);
 	assert_non_null(getcwd(after, sizeof(after)));
 	assert_string_equal(before, after);
 	close(stream_path);
@@ -190,8 +192,8 @@ static void test_unix(void **state)
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/s", dir);
 	server = serve(path, SOCK_STREAM, &path_fd);
-	s.sockets.all[3] =
-		(struct found_socket){.id = 5, .fd = path_fd, .relayed = true, .shim = &s};
+	s.sockets.all[3] = (struct found_socket){
+		.id = 5, .fd = path_fd, .relayed = true, .shim = &s};
 	assert_int_equal(write(guest, &hello, sizeof(hello)), sizeof(hello));
 	assert_int_equal(write(guest, "hello", 5), 5);
 	turn();
