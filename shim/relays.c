@@ -54,16 +54,29 @@ static void conn_free(struct relay_conn *conn)
 
 /* ---- datagrams ---- */
 
+/* What there is no room for is lost. Return: 0 or -errno when nobody is there */
+static int send_datagram(int fd, const uint8_t *data, size_t len)
+{
+	/* The first error may be that of an earlier datagram, which nobody has heard */
+	for (int i = 0; i < 2; i++) {
+		if (send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN ||
+		    errno == EMSGSIZE || errno == EINTR || errno == ENOBUFS)
+			return 0;
+	}
+	return -errno;
+}
+
 static bool on_frame(struct frames *frames, const uint8_t *data, size_t len)
 {
 	struct relay_conn *conn = container_of(frames, struct relay_conn, frames);
 
 	conn->deadline_ms = io_now_ms() + RELAYS_DATAGRAM_IDLE_MS;
-	/* The first of two may be the error of an earlier datagram, which nobody heard */
-	if (send(conn->source.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-	    errno == ECONNREFUSED)
-		(void)send(conn->source.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return true;
+	if (send_datagram(conn->source.fd, data, len) == 0 ||
+	    conn->hello.kind != MACHINE_RELAY_UNIX)
+		return true;
+	/* Its program has gone: the agent's next connection finds that out */
+	conn_free(conn);
+	return false;
 }
 
 static void on_frames_end(struct frames *frames)

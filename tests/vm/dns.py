@@ -4,7 +4,7 @@
 #
 #   dns.py NETNS [--nat]
 #
-# As an engine does, only the sockets are made in the namespace, the process lives outside. Every name has the address 10.9.8.7; a
+# As an engine does, only the sockets are made in the namespace, the process lives outside. Every name has the address 10.9.8.7, what begins with "echo" comes back; a
 # TCP connection gets back what it sends. With --nat the sockets are on a free port, as Docker's are; the ports are printed.
 import ctypes, os, socket, sys, threading
 
@@ -12,6 +12,8 @@ CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None)
 
 def answer(q):
+    if q.startswith(b'echo'):
+        return q
     end = 12
     while q[end]:
         end += q[end] + 1

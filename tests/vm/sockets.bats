@@ -36,6 +36,11 @@ refused() { # PATH
 	((status != 0)) && [[ $output == *refused* ]]
 }
 
+not_sent() { # PATH
+	run in_guest unix datagram "$1" late
+	((status != 0)) && [[ $output == *refused* ]]
+}
+
 @test "sockets: one that is bind-mounted itself, as docker.sock is" {
 	serve stream "$WORK/docker.sock"
 	bind_mount "$WORK/docker.sock" /var/run/docker.sock ro
@@ -84,6 +89,10 @@ refused() { # PATH
 	in_guest unix datagram /run/notify STATUS=fine
 	within 30 grep -x STATUS=fine "$WORK/heard.notify"
 	grep -x READY=1 "$WORK/heard.notify"
+	# the host's program ends: soon nobody is there
+	kill "${SERVERS[0]}"
+	wait "${SERVERS[0]}" || true
+	within 30 not_sent /run/notify
 }
 
 @test "sockets: whose connection it is, and who may" {
