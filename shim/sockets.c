@@ -104,7 +104,16 @@ static void stop(struct shim *s, struct found_socket *found)
 	forget(found);
 }
 
-/* Numbers count up: the smallest is the oldest. Return: a free entry, NULL if the agent owes answers for all */
+static bool is_directory(const struct shim *s, uint32_t export_id)
+{
+	for (unsigned int i = 0; i < s->exports->nbinds; i++) {
+		if (s->exports->binds[i].export_id == export_id)
+			return s->exports->binds[i].directory;
+	}
+	return true;
+}
+
+/* Numbers count up: the smallest is the oldest. Return: a free entry, NULL if all have to stay */
 static struct found_socket *make_room(struct shim *s)
 {
 	struct found_socket *oldest = NULL;
@@ -114,7 +123,7 @@ static struct found_socket *make_room(struct shim *s)
 
 		if (!found->id)
 			return found;
-		if (!found->asked && (!oldest || found->id < oldest->id))
+		if (!found->asked && !found->fixed && (!oldest || found->id < oldest->id))
 			oldest = found;
 	}
 	if (oldest)
@@ -181,7 +190,8 @@ void sockets_on_found(struct shim *s, uint32_t id, uint32_t export_id, int fd)
 		*found = (struct found_socket){.id = id,
 					       .export_id = export_id,
 					       .fd = take_fd(&owned),
-					       .datagram = datagram};
+					       .datagram = datagram,
+					       .fixed = !is_directory(s, export_id)};
 		r = ask_agent(s, found);
 	}
 	if (r == 0)

@@ -30,6 +30,7 @@ struct found_socket {
 	bool datagram;
 	bool asked;   /* RelaySocket has not been answered: the entry stays */
 	bool relayed; /* the agent has it */
+	bool fixed;   /* bind-mounted itself, so looked up once: it makes no room */
 	struct shim *shim;
 };
 

@@ -131,6 +131,7 @@ struct socket_entry {
 	uint64_t nodeid;
 	uint64_t used; /* counts look-ups, for finding the one not used longest */
 	bool asked;    /* on_socket was called, and there was no answer yet */
+	bool fixed;    /* an export itself, which is looked up once: it makes no room */
 };
 struct socket_waiter {
 	uint32_t id; /* 0: free */

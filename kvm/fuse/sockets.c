@@ -65,22 +65,26 @@ static struct socket_entry *find_socket(struct socket_table *table, uint32_t id)
 	return NULL;
 }
 
-/* NULL: all are being asked about, or there are no more numbers */
-static struct socket_entry *make_entry(struct socket_table *table, uint64_t nodeid)
+/* NULL: all are being asked about or fixed, or there are no more numbers */
+static struct socket_entry *make_entry(struct socket_table *table, const struct node *node)
 {
 	struct socket_entry *entry = NULL;
 
 	for (unsigned int i = 0; i < SERVER_SOCKETS_MAX; i++) {
 		struct socket_entry *e = &table->entries[i];
 
-		if (!e->id || (!e->asked && (!entry || (entry->id && e->used < entry->used))))
+		if (!e->id ||
+		    (!e->asked && !e->fixed && (!entry || (entry->id && e->used < entry->used))))
 			entry = e;
 		if (!e->id)
 			break;
 	}
 	if (!entry || table->next_id == UINT32_MAX)
 		return NULL;
-	*entry = (struct socket_entry){.id = ++table->next_id, .nodeid = nodeid, .asked = true};
+	*entry = (struct socket_entry){.id = ++table->next_id,
+				       .nodeid = node->id,
+				       .asked = true,
+				       .fixed = node == node->root->node};
 	return entry;
 }
 
@@ -105,7 +109,7 @@ static bool keep(struct req *rq, struct node *node, int fd, const struct fuse_en
 	if (!waiter || (entry && !entry->asked))
 		return false;
 	if (!entry) {
-		entry = make_entry(table, node->id);
+		entry = make_entry(table, node);
 		if (!entry)
 			return false;
 		entry->used = ++table->clock;
