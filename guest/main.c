@@ -16,11 +16,12 @@
 
 #include "guest/agent.h"
 #include "guest/boot.h"
+#include "guest/events.h"
 #include "guest/locks.h"
 #include "guest/port.h"
 
 /* Two requests to the host, so not before the monitor knows that it may connect */
-static void start_locks(void)
+static void start_threads(void)
 {
 	cleanup_close int top = open(BOOT_ROOTS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -28,6 +29,8 @@ static void start_locks(void)
 
 	if (top < 0 || proc < 0 || locks_start(top, proc, &err) < 0)
 		log_warn("Killed processes may hang in file locks: %s", err.msg);
+	if (top < 0 || proc < 0 || events_start(top, proc, &err) < 0)
+		log_warn("Inotify watchers do not see what the host changes: %s", err.msg);
 }
 
 /* The machine takes the word and ends the guest: what comes after it is not reached, unless we run somewhere else */
@@ -38,7 +41,7 @@ static void notify(uint32_t what, uint16_t argument)
 	if (r < 0)
 		log_error("Cannot tell the machine: %s", err_reason(-r));
 	if (what == MACHINE_AGENT_READY) {
-		start_locks();
+		start_threads();
 		return;
 	}
 	for (;;)

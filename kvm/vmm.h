@@ -106,6 +106,9 @@ struct vmm_msg {
 #define VMM_EXPORT_COHERENT \
 	(1u << 1) /* host changes are seen at once (bind mounts); else within a second (rootfs) */
 
+#define VMM_EXPORT_WATCH \
+	(1u << 2) /* inotify watchers in the guest are told what the host changes (docs/files.md) */
+
 struct vmm_export {
 	uint32_t id; /* < MACHINE_EXPORTS_MAX, unique */
 	uint32_t flags;

@@ -122,13 +122,18 @@ static int on_socket(void *arg, uint32_t id, unsigned int export, int fd)
 	return io_send_fds(VMM_CONTROL_FD, &msg, sizeof(msg), &fd, 1);
 }
 
+static uint32_t root_flags_of(uint32_t flags)
+{
+	return (flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
+	       (flags & VMM_EXPORT_COHERENT ? FUSE_ROOT_COHERENT : 0) |
+	       (flags & VMM_EXPORT_WATCH ? FUSE_ROOT_WATCH : 0);
+}
+
 static void add_export(struct vmm_process *p, uint32_t id, uint32_t flags, int *fd)
 {
-	uint32_t root_flags = (flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
-			      (flags & VMM_EXPORT_COHERENT ? FUSE_ROOT_COHERENT : 0);
 	struct err err = {0};
 
-	if (fuse_server_add_root(p->files, id, *fd, root_flags, &err) < 0) {
+	if (fuse_server_add_root(p->files, id, *fd, root_flags_of(flags), &err) < 0) {
 		machine_end(p->machine, VMM_END_FAILED, "cannot export directory %u: %s", id,
 			    err.msg);
 		return;
@@ -300,11 +305,8 @@ static int make_files(struct vmm_process *p, struct err *err)
 		uint32_t flags = p->wire.exports[i].flags;
 		int r;
 
-		r = fuse_server_add_root(
-			p->files, p->wire.exports[i].id, p->exports[i],
-			(flags & VMM_EXPORT_READ_ONLY ? FUSE_ROOT_READ_ONLY : 0) |
-				(flags & VMM_EXPORT_COHERENT ? FUSE_ROOT_COHERENT : 0),
-			err);
+		r = fuse_server_add_root(p->files, p->wire.exports[i].id, p->exports[i],
+					 root_flags_of(flags), err);
 		if (r < 0)
 			return r;
 		p->exports[i] = -1;

@@ -38,7 +38,7 @@ static const struct {
 } msg_rules[] = {
 	{VMM_MSG_CONNECT, false, 1, UINT32_MAX - 1, 0},
 	{VMM_MSG_ADD_EXPORT, false, 1, MACHINE_EXPORTS_MAX - 1,
-	 VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT},
+	 VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT | VMM_EXPORT_WATCH},
 	{VMM_MSG_REMOVE_EXPORT, false, 0, MACHINE_EXPORTS_MAX - 1, 0},
 	{VMM_MSG_STOP, false, 0, 0, 0},
 	{VMM_MSG_ADD_NET, false, 0, VMM_NET_SLOTS - 1, VMM_NET_VHOST},
@@ -130,7 +130,7 @@ static int check_export(uint32_t id, uint32_t flags, bool *seen, struct err *err
 {
 	if (id >= MACHINE_EXPORTS_MAX || seen[id])
 		return err_set(err, EINVAL, "export %u is out of range or there twice", id);
-	if (flags & ~(VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT))
+	if (flags & ~(VMM_EXPORT_READ_ONLY | VMM_EXPORT_COHERENT | VMM_EXPORT_WATCH))
 		return err_set(err, EINVAL, "export %u has unknown flags %#x", id, flags);
 	seen[id] = true;
 	return 0;

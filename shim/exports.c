@@ -276,7 +276,8 @@ static int bind_fill(const struct oci_config *config, size_t index, const struct
 	const struct oci_mount *mount = &config->mounts[index];
 	struct export_bind *bind = &out->binds[out->nbinds];
 	struct export_key key = {
-		.flags = VMM_EXPORT_COHERENT | (is_read_only(mount) ? VMM_EXPORT_READ_ONLY : 0),
+		.flags = VMM_EXPORT_COHERENT | VMM_EXPORT_WATCH |
+			 (is_read_only(mount) ? VMM_EXPORT_READ_ONLY : 0),
 		.recursive = has_option(mount, "rbind"),
 		.mnt_id = source->stx.stx_mnt_id,
 		.ino = source->stx.stx_ino,

@@ -7,6 +7,7 @@
  *   rename.c  UNLINK, RMDIR, RENAME      file.c    open, read, write, …                dir.c     directories
  *   xattr.c   extended attributes        special.c what a user namespace forbids       creds.c   whose file it becomes
  *   sockets.c Unix sockets behind which a host's program is
+ *   watch.c   what the host changes      events.c  the file by which the agent hears of it, and its requests that only pretend
  *   lock.c    locks, waiters             control.c the file through which the agent ends waits
  *
  * Locking: `server->mutex` guards the tables (nodes, handles, roots) and is never held over a system call that can wait.
@@ -34,11 +35,14 @@
 #define NODEID_LOCKS 2u /* the control file in it */
 #define NODEID_SOCKETS \
 	3u		 /* a directory in it, and in the root of each coherent export: sockets.c */
+#define NODEID_EVENTS 4u /* events.c: what the host has changed */
 #define NODEID_FIRST 16u /* ids of real nodes count up from here and are never used twice */
 #define CONTROL_NAME ".caisson-locks"
 #define SOCKETS_NAME MACHINE_SOCKETS_NAME
+#define EVENTS_NAME ".caisson-events"
 #define FH_CONTROL 1u
 #define FH_TOP 2u
+#define FH_EVENTS 3u
 #define FH_FIRST 16u
 
 #define SERVER_ROOTS_MAX 256u
@@ -149,6 +153,49 @@ struct socket_table {
 	uint64_t clock;
 	struct socket_entry entries[SERVER_SOCKETS_MAX];
 	struct socket_waiter waiters[SERVER_SOCKET_WAITERS_MAX];
+#define WATCHES_MAX 8192u /* inodes watched on the host for one guest */
+#define EVENTS_MAX 4096u  /* changes that the guest has not been told yet */
+#define WATCH_BUCKETS 1024u
+
+/* A change on the host, on its way to the agent */
+enum host_event_what { EVENT_SCAN = 1, EVENT_CONTENT, EVENT_CREATE, EVENT_DELETE, EVENT_RENAME };
+struct host_event {
+	uint32_t what,
+		bits;	 /* enum host_event_what; IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_ISDIR */
+	uint32_t cookie; /* DELETE that may yet become RENAME: 0 no */
+	struct node *dir, *dir2; /* held; dir2: RENAME's new one, or NULL */
+	char name[256], name2[256];
+};
+
+/* A request of the guest's own that changes something watched: what the host tells of it meanwhile is an echo */
+struct echo {
+	struct echo *next;
+	uint32_t mask; /* IN_*; 0: not in the list */
+	const struct node *dir[3], *self[2];
+	const char *name[3];
+	char place[256];
+};
+
+/* Guarded by its mutex, which is taken before server->mutex; but for the atomics and the thread's own */
+struct watch_table {
+	pthread_mutex_t mutex;
+	int inotify_fd, wake_fd; /* owned; -1 before the first use */
+	pthread_t thread;
+	bool runs, stop, told_full, told_lost;
+	_Atomic unsigned int count; /* watches */
+	struct watch *by_wd[WATCH_BUCKETS], *by_node[WATCH_BUCKETS];
+	unsigned int generation;	     /* of the agent's list */
+	struct host_event *ring[EVENTS_MAX]; /* owned; oldest at head */
+	unsigned int head, npending, nready;
+	struct host_event *current;  /* what the agent is raising now */
+	_Atomic uint32_t raiser;     /* its thread; 0 before its first READ */
+	struct fuse_request *reader; /* its deferred READ, or NULL */
+	uint64_t reader_unique;
+	_Atomic uint64_t next_ghost;
+	size_t reader_room;
+	_Atomic bool activity; /* the guest has used a watched export since the last scan */
+	uint64_t active_ms, sent_ms, gap_ms, trailing_ms; /* of scans; 0: none */
+	struct echo *echoes;
 };
 
 struct fuse_server {
@@ -165,6 +212,7 @@ struct fuse_server {
 	unsigned int ndir_buffers; /* atomic */
 	struct lock_table locks;
 	struct socket_table sockets;
+	struct watch_table watch;
 };
 
 /* One request being served; lives on its worker's stack */
@@ -417,6 +465,35 @@ ssize_t sockets_handle(struct req *rq);
 void sockets_drop_all(struct fuse_server *server);
 /** node_know() - The node of @id if the guest knows it, in use and with one more lookup counted; or NULL */
 struct node *node_know(struct fuse_server *server, uint64_t id);
+/* ---- watch.c, events.c ---- */
+
+void watch_init(struct fuse_server *server);
+/** watch_reset() - Forget all watches and events, and who raises them */
+void watch_reset(struct fuse_server *server);
+/** watch_release() - As watch_reset(), and end the thread */
+void watch_release(struct fuse_server *server);
+/** watch_start() - Start the thread; watch.mutex held; Return: 0 or -errno */
+int watch_start(struct fuse_server *server);
+void watch_wake(struct fuse_server *server);
+/** watch_set() - Watch @node (in use), for what @mask of the guest's inotify says; watch.mutex held; Return: 0 or -errno */
+int watch_set(struct fuse_server *server, struct node *node, uint32_t mask);
+/** watch_sweep() - The list is complete: drop what is not in it; watch.mutex held */
+void watch_sweep(struct fuse_server *server);
+/** watch_next() - Take the oldest event that may be told, or NULL; watch.mutex held; owned by the caller */
+struct host_event *watch_next(struct fuse_server *server);
+void host_event_free(struct fuse_server *server, struct host_event *event);
+/** echo_begin() - Before @rq is served; echo_end() afterwards, always */
+void echo_begin(struct req *rq, struct echo *echo);
+void echo_end(struct fuse_server *server, struct echo *echo);
+/** events_answer() - Write @event as the answer to the deferred READ and keep it as the current one; false: nobody can be told of it */
+bool events_answer(struct fuse_server *server, struct host_event *event);
+/** events_scan() - Answer the deferred READ: look for watches */
+void events_scan(struct fuse_server *server);
+/** events_interrupt() - End the deferred READ if it is request @unique */
+void events_interrupt(struct fuse_server *server, uint64_t unique);
+void events_attr(struct fuse_attr *attr);
+/** pretend() - Serve a request of the agent's raising thread that must not act; Return: true when it was, with *@r its answer */
+bool pretend(struct req *rq, bool writes, ssize_t *r);
 
 /* ---- handlers ---- */
 req_handler do_lookup, do_forget, do_batch_forget, do_getattr, do_setattr, do_statx, do_readlink,
@@ -429,5 +506,6 @@ req_handler do_lookup, do_forget, do_batch_forget, do_getattr, do_setattr, do_st
 req_handler top_lookup, top_getattr, top_opendir, top_readdir, top_readdirplus, top_releasedir,
 	top_statfs;
 req_handler control_open, control_read, control_write, control_getattr;
+req_handler events_open, events_read, events_write, events_getattr;
 
 #endif

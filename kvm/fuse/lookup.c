@@ -153,6 +153,9 @@ ssize_t top_lookup(struct req *rq)
 	if (!strcmp(name, CONTROL_NAME)) {
 		out.nodeid = NODEID_LOCKS;
 		control_attr(rq->server, &out.attr);
+	} else if (!strcmp(name, EVENTS_NAME)) {
+		out.nodeid = NODEID_EVENTS;
+		events_attr(&out.attr);
 	} else if (!sockets_entry(name, &out)) {
 		return top_entry(rq, export_number(name), &out);
 	}

@@ -10,8 +10,9 @@
  * decided; only file data is read and written in place. A length in the header that is not the request's real length, an
  * operation we do not know, arguments that are too long or too short, an unknown node: each is an error reply, never more.
  *
- * Node ids: 1 is a synthetic directory that lists the exports by number, 2 a control file in it (control.c), 3 a directory for the
- * agent in each export (sockets.c), the others are host inodes (node.c). Writing below a read-only root is refused here, before any handler runs.
+ * Node ids: 1 is a synthetic directory that lists the exports by number, 2 and 4 control files in it (control.c, events.c), 3 a
+ * directory for the agent in each export (sockets.c), the others are host inodes (node.c). Writing below a read-only root is refused
+ * here, before any handler runs.
  *
  * Called from any number of threads of the transport.
  */
@@ -37,7 +38,7 @@ struct op {
 	const char *name;
 	req_handler *handle;  /* for a host inode */
 	req_handler *top;     /* for the synthetic directory; NULL: refused */
-	req_handler *control; /* for the control file; NULL: refused */
+	req_handler *control; /* for the control file of locks; NULL: refused */
 	uint32_t max;	      /* bytes of arguments */
 	uint32_t flags;
 };
@@ -298,8 +299,10 @@ static ssize_t do_interrupt(struct req *rq)
 {
 	struct fuse_interrupt_in in;
 
-	if (req_arg(rq, &in) && waiters_cancel(rq->server, in.unique) < 0)
+	if (req_arg(rq, &in) && waiters_cancel(rq->server, in.unique) < 0) {
 		control_interrupt(rq->server, in.unique);
+		events_interrupt(rq->server, in.unique);
+	}
 	return 0;
 }
 
@@ -325,10 +328,64 @@ static ssize_t do_ok(struct req *rq)
 
 /* ---- dispatch ---- */
 
+static req_handler *events_handler(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_GETATTR:
+	case FUSE_SETATTR:
+		return events_getattr;
+	case FUSE_OPEN:
+		return events_open;
+	case FUSE_READ:
+		return events_read;
+	case FUSE_WRITE:
+		return events_write;
+	case FUSE_FLUSH:
+	case FUSE_RELEASE:
+	case FUSE_FSYNC:
+		return do_ok;
+	default:
+		return NULL;
+	}
+}
+
+/* As the requester asks, or as the thread that raises events needs it */
+static ssize_t serve_node(struct req *rq, const struct op *op)
+{
+	struct watch_table *t = &rq->server->watch;
+	struct echo echo;
+	ssize_t r;
+
+	if (t->raiser && rq->h.pid == t->raiser) {
+		if (pretend(rq, op->flags & OP_WRITE, &r))
+			return r;
+		return op->handle(rq);
+	}
+	if ((op->flags & OP_WRITE) && (rq->node->root->flags & FUSE_ROOT_READ_ONLY))
+		return -EROFS;
+	if (t->raiser && (rq->node->root->flags & FUSE_ROOT_WATCH) && !t->activity) {
+		t->activity = true;
+		watch_wake(rq->server);
+	}
+	echo_begin(rq, &echo);
+	r = op->handle(rq);
+	echo_end(rq->server, &echo);
+	return r;
+}
+
 static ssize_t dispatch_node(struct req *rq, const struct op *op)
 {
 	int error = -ENOENT;
 	ssize_t r;
+
+	if (rq->h.nodeid == NODEID_EVENTS) {
+		req_handler *handle = events_handler(rq->h.opcode);
+
+		return handle ? handle(rq) : op->flags & OP_WRITE ? -EROFS : -EINVAL;
+	}
+	if (rq->server->watch.raiser && rq->h.pid == rq->server->watch.raiser &&
+	    pretend(rq, op->flags & OP_WRITE, &r))
+		return r; /* without a node: one that nobody else knows */
 
 	if (rq->h.nodeid == NODEID_TOP || rq->h.nodeid == NODEID_LOCKS) {
 		req_handler *handle = rq->h.nodeid == NODEID_TOP ? op->top : op->control;
@@ -345,10 +402,7 @@ static ssize_t dispatch_node(struct req *rq, const struct op *op)
 	rq->node = node_acquire(rq->server, rq->h.nodeid, &error);
 	if (!rq->node)
 		return error;
-	if ((op->flags & OP_WRITE) && (rq->node->root->flags & FUSE_ROOT_READ_ONLY))
-		r = -EROFS;
-	else
-		r = op->handle(rq);
+	r = serve_node(rq, op);
 	node_release(rq->server, rq->node);
 	return r;
 }
@@ -434,6 +488,7 @@ void fuse_server_free(struct fuse_server *server)
 		if (server->roots[id])
 			(void)fuse_server_remove_root(server, id, NULL);
 	}
+	watch_release(server);
 	locks_release(server);
 	pthread_mutex_destroy(&server->sockets.mutex);
 	handle_tables_release(server);
@@ -464,6 +519,7 @@ struct fuse_server *fuse_server_new(int proc_fd, unsigned int node_max, struct e
 		free(server);
 		return NULL;
 	}
+	watch_init(server);
 	return server;
 }
 
@@ -551,6 +607,7 @@ int fuse_server_remove_root(struct fuse_server *server, unsigned int id, struct 
 
 void fuse_server_reset(struct fuse_server *server)
 {
+	watch_reset(server);
 	locks_drop_all(server);
 	sockets_drop_all(server);
 	handle_drop(server, NULL);

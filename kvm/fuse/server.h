@@ -22,6 +22,10 @@
 #define FUSE_ROOT_COHERENT \
 	(1u << 1) /* host changes are seen by the next open, stat, read: zero time-outs; else 1 s */
 
+#define FUSE_ROOT_WATCH \
+	(1u             \
+	 << 2) /* the agent is told what the host changes where the guest has inotify watches (watch.c) */
+
 struct fuse_server;
 
 struct fuse_request {

@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "guest/events.h"
 #include "guest/locks.h"
 #include "kvm/fuse/server.h"
 #include "lib/cleanup.h"
@@ -105,12 +106,15 @@ static unsigned int cut(struct iovec *iov, char *buffer, size_t len, const size_
 /* virtio-fs sends no interrupts; only the agent's own read may be ended by one, when we end the agent */
 static bool drop_it(const struct fuse_in_header *header)
 {
-	static _Atomic uint64_t agent_read;
+	static _Atomic uint64_t agent_read, events_read;
 
 	if (header->opcode == FUSE_READ && header->nodeid == 2)
 		agent_read = header->unique;
+	if (header->opcode == FUSE_READ && header->nodeid == 3)
+		events_read = header->unique;
 	return header->opcode == FUSE_INTERRUPT &&
-	       ((const struct fuse_interrupt_in *)(header + 1))->unique != agent_read;
+	       ((const struct fuse_interrupt_in *)(header + 1))->unique != agent_read &&
+	       ((const struct fuse_interrupt_in *)(header + 1))->unique != events_read;
 }
 
 static void *worker(void *arg)
@@ -253,7 +257,7 @@ static void start_agent(const char *mountpoint)
 		struct err err = {0};
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (locks_start(top, proc, &err) < 0)
+		if (locks_start(top, proc, &err) < 0 || events_start(top, proc, &err) < 0)
 			fprintf(stderr, "fuse_mount: %s\n", err.msg);
 		close(top);
 		for (;;)
@@ -280,7 +284,7 @@ int main(int argc, char **argv)
 		     coherent = strstr(argv[i], ":coherent");
 
 		flags[nroots] = (ro ? FUSE_ROOT_READ_ONLY : 0) |
-				(coherent ? FUSE_ROOT_COHERENT : 0);
+				(coherent ? FUSE_ROOT_COHERENT | FUSE_ROOT_WATCH : 0);
 		argv[i][strcspn(argv[i], ":")] = 0;
 		roots[nroots] = detached(argv[i], mount_ro);
 	}

@@ -113,8 +113,9 @@ static void test_shared(void **state)
 		assert_true(f->exports.binds[i].view_fd >= 0);
 	}
 	assert_int_equal(f->exports.items[0].flags, 0);
-	assert_int_equal(f->exports.items[1].flags, VMM_EXPORT_COHERENT);
-	assert_int_equal(f->exports.items[2].flags, VMM_EXPORT_COHERENT | VMM_EXPORT_READ_ONLY);
+	assert_int_equal(f->exports.items[1].flags, VMM_EXPORT_COHERENT | VMM_EXPORT_WATCH);
+	assert_int_equal(f->exports.items[2].flags,
+			 VMM_EXPORT_COHERENT | VMM_EXPORT_WATCH | VMM_EXPORT_READ_ONLY);
 	for (unsigned int i = 0; i < 5; i++)
 		assert_int_equal(f->exports.items[i].id, i);
 	/* The host refuses too */
