@@ -422,6 +422,7 @@ static int start_monitor(struct launch *l, struct err *err)
 		.kernel_parameters = l->settings.kernel_parameters,
 		.boot_timeout_s = (uint32_t)l->settings.boot_timeout_s,
 		.heartbeat_s = (uint32_t)l->settings.heartbeat_s,
+		.bind_mount_events = l->settings.bind_mount_events,
 		.stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
 		.console_socket_fd = l->console_fd,
 		.systemd_cgroup = l->globals->systemd_cgroup,

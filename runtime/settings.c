@@ -46,6 +46,7 @@ static const struct key {
 	{K("max-vcpus", NUMBER, max_vcpus), false, 1, SIZE_VCPUS_MAX},
 	{K("boot-timeout-seconds", NUMBER, boot_timeout_s), true, 1, MONITOR_SECONDS_MAX},
 	{K("heartbeat-seconds", NUMBER, heartbeat_s), true, 1, MONITOR_SECONDS_MAX},
+	{K("bind-mount-events", BOOL, bind_mount_events), true},
 	{K("debug", BOOL, debug)},
 };
 
@@ -76,6 +77,7 @@ void settings_defaults(struct settings *out)
 		.max_vcpus = SIZE_VCPUS_MAX,
 		.boot_timeout_s = MONITOR_BOOT_TIMEOUT_S,
 		.heartbeat_s = MONITOR_HEARTBEAT_S,
+		.bind_mount_events = true,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		out->allowed |= keys[i].allowed ? 1u << i : 0;

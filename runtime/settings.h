@@ -27,6 +27,7 @@ struct settings {
 	uint64_t max_memory_bytes;	   /* of any guest; UINT64_MAX: no maximum but the host's */
 	uint64_t default_vcpus, max_vcpus; /* the same */
 	uint64_t boot_timeout_s, heartbeat_s;
+	bool bind_mount_events; /* inotify watchers see what the host changes in bind mounts */
 	bool debug;
 	uint32_t allowed; /* bit n: the n-th key may be an annotation */
 	char *file;	  /* owned: where they are from; NULL: built in */

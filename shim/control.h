@@ -51,6 +51,7 @@ struct monitor_args {
 	uint32_t nvcpus;
 	const char *kernel_parameters; /* before those of config.json; NULL: none */
 	uint32_t boot_timeout_s;       /* until the agent listens; 1 to MONITOR_SECONDS_MAX */
+	bool bind_mount_events; /* inotify watchers in the guest see what the host changes in bind mounts */
 	uint32_t heartbeat_s; /* between two pings; three without an answer: the guest hangs */
 	int stdio[3];	      /* the container's, without a terminal; borrowed */
 	int console_socket_fd; /* connected Unix socket that gets the pty's master; -1 without a terminal */

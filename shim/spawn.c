@@ -268,6 +268,8 @@ int monitor_spawn(const struct monitor_args *args, struct monitor *out, struct e
 	r = exports_open(args->config, args->bundle_fd, &exports, err);
 	if (r < 0)
 		return r == -ENOENT || r == -EACCES ? -EIO : r;
+	for (unsigned int i = 0; i < exports.n && !args->bind_mount_events; i++)
+		exports.items[i].flags &= ~VMM_EXPORT_WATCH;
 	r = spawn(args, &exports, out, err);
 	exports_release(&exports);
 	return r;

@@ -10,18 +10,17 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define EVENTS                                                                             \
+#define EVENTS                                                                            \
 	(IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | \
 	 IN_MOVED_TO)
 
 static const struct {
 	uint32_t bit;
 	const char *name;
-} names[] = {{IN_MODIFY, "MODIFY"},	    {IN_ATTRIB, "ATTRIB"},
-	     {IN_CLOSE_WRITE, "CLOSE_WRITE"}, {IN_CREATE, "CREATE"},
-	     {IN_DELETE, "DELETE"},	    {IN_MOVED_FROM, "MOVED_FROM"},
-	     {IN_MOVED_TO, "MOVED_TO"},	    {IN_IGNORED, "IGNORED"},
-	     {IN_Q_OVERFLOW, "OVERFLOW"},   {IN_ISDIR, "ISDIR"}};
+} names[] = {{IN_MODIFY, "MODIFY"},	{IN_ATTRIB, "ATTRIB"},	 {IN_CLOSE_WRITE, "CLOSE_WRITE"},
+	     {IN_CREATE, "CREATE"},	{IN_DELETE, "DELETE"},	 {IN_MOVED_FROM, "MOVED_FROM"},
+	     {IN_MOVED_TO, "MOVED_TO"}, {IN_IGNORED, "IGNORED"}, {IN_Q_OVERFLOW, "OVERFLOW"},
+	     {IN_ISDIR, "ISDIR"}};
 
 static void tell(int out, const struct inotify_event *e)
 {
