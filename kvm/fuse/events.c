@@ -245,7 +245,7 @@ static void add_watch(struct fuse_server *server, const struct event_watch *watc
 	if (!node)
 		return; /* of another file system that numbers its files alike, or forgotten */
 	if ((node->root->flags & FUSE_ROOT_WATCH) &&
-	    !node->submount == (node != node->root->node) &&
+	    node->key.mnt_id == node->root->node->key.mnt_id &&
 	    (node->foreign || node->key.ino == watch->ino) &&
 	    (node_is(node, S_IFDIR) || node_is(node, S_IFREG)))
 		r = watch_set(server, node, watch->mask);
