@@ -189,7 +189,9 @@ static void run_input(const uint8_t *data, size_t size)
 	memset(nodes, 0, sizeof(nodes));
 	memset(handles, 0, sizeof(handles));
 	nnodes = nhandles = 0;
-	if (!server || fuse_server_add_root(server, 1, dup(dir), FUSE_ROOT_COHERENT, NULL) < 0 ||
+	if (!server ||
+	    fuse_server_add_root(server, 1, dup(dir), FUSE_ROOT_COHERENT | FUSE_ROOT_WATCH, NULL) <
+		    0 ||
 	    fuse_server_add_root(server, 0, dir, 0, NULL) < 0)
 		abort();
 	asked = 0;
@@ -199,7 +201,8 @@ static void run_input(const uint8_t *data, size_t size)
 		struct fuse_in_header h = {.opcode = data[0] % 56,
 					   .unique = count,
 					   .uid = geteuid(),
-					   .gid = getegid()};
+					   .gid = getegid(),
+					   .pid = data[2] & 0x40 ? 2 : 1};
 		size_t len = data[3] | (size_t)(data[4] & 3) << 8,
 		       room = data[5] & 0x80 ? data[5] & 0x7f : ROOM;
 		uint8_t args[1024];
