@@ -5,7 +5,7 @@
  *   monitor ──ttrpc (port AGENT)──▶ service.c ──▶ container.c ──▶ process.c ──clone3──▶ child.c ──execve──▶ the program
  *           ──streams (port STREAM)▶ streams.c ──▶ stdio.c  ⇄ pipes or terminal ⇄────────────────────────────┘
  *
- * One thread (beside that of guest/locks.h), one event loop, which never waits for a container's files or processes: whatever may block (mounts, look-ups,
+ * One thread (beside those of guest/locks.h and guest/events.h), one event loop, which never waits for a container's files or processes: whatever may block (mounts, look-ups,
  * name spaces) happens in the child, which reports over a socket pair. One reaper for every process of the guest.
  *
  * What the monitor asks is trusted; what processes of a container do is not, but it can only harm their own guest.
