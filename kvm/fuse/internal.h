@@ -153,6 +153,8 @@ struct socket_table {
 	uint64_t clock;
 	struct socket_entry entries[SERVER_SOCKETS_MAX];
 	struct socket_waiter waiters[SERVER_SOCKET_WAITERS_MAX];
+};
+
 #define WATCHES_MAX 8192u /* inodes watched on the host for one guest */
 #define EVENTS_MAX 4096u  /* changes that the guest has not been told yet */
 #define WATCH_BUCKETS 1024u

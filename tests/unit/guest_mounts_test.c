@@ -178,7 +178,7 @@ static void test_devices(void **state)
 			  "\"fileMode\":416,\"uid\":3,\"gid\":4},"
 			  "{\"path\":\"/dev/ptmx\",\"type\":\"c\",\"major\":5,\"minor\":2},"
 			  "{\"path\":\"/tmp/dev/u\",\"type\":\"u\",\"major\":1,\"minor\":5},"
-			  "{\"path\":\"/tmp/b\",\"type\":\"b\",\"major\":7,\"minor\":0,"
+			  "{\"path\":\"/tmp/b\",\"type\":\"c\",\"major\":1,\"minor\":7,"
 			  "\"fileMode\":8624}]"};
 
 	(void)state;
@@ -189,11 +189,11 @@ static void test_devices(void **state)
 		       &spec,
 		       "/dev/null character special file 1:3 640 3:4\n"
 		       "/tmp/dev/u character special file 1:5 666 0:0\n"
-		       "/tmp/b block special file 7:0 660 0:0\npts/ptmx\n");
-	spec.linux_ = ",\"devices\":[{\"path\":\"/tmp/b\",\"type\":\"b\",\"major\":7,\"minor\":0,"
+		       "/tmp/b character special file 1:7 660 0:0\npts/ptmx\n");
+	spec.linux_ = ",\"devices\":[{\"path\":\"/tmp/b\",\"type\":\"c\",\"major\":1,\"minor\":7,"
 		      "\"fileMode\":384,\"gid\":9}]";
 	expect("stat -c '%a %u:%g' /tmp/b", &spec, "600 0:9\n");
-	spec.linux_ = ",\"devices\":[{\"path\":\"/tmp/b\",\"type\":\"b\",\"major\":7,\"minor\":1}]";
+	spec.linux_ = ",\"devices\":[{\"path\":\"/tmp/b\",\"type\":\"c\",\"major\":1,\"minor\":8}]";
 	refuse(&spec, "'/tmp/b' is there and is another thing than the device");
 	spec.linux_ =
 		",\"devices\":[{\"path\":\"/etc/passwd\",\"type\":\"c\",\"major\":1,\"minor\":3}]";

@@ -80,7 +80,7 @@ static void test_names(void **state)
 static void test_unknown(void **state)
 {
 	struct world *w = *state;
-	static const uint64_t ids[] = {0, 4, 15, 9999, UINT64_MAX, 1ull << 63};
+	static const uint64_t ids[] = {0, 5, 15, 9999, UINT64_MAX, 1ull << 63};
 	struct fuse_read_in read_in = {.fh = 12345, .size = 100};
 	uint64_t id, fh;
 

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "lib/cleanup.h"
 #include "lib/io.h"
 #include "shim/oom.h"
 
@@ -127,17 +128,17 @@ static int in_cgroup(bool crowded)
 	return WEXITSTATUS(status);
 }
 
+static bool has_cgroup(void)
+{
+	cleanup_close int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, "+memory", 7) == 7 &&
+	       (mkdir(CGROUP, 0755) == 0 || errno == EEXIST);
+}
+
 static void test_cgroup(void **state)
 {
-	int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
-
 	(void)state;
-	if (fd < 0 || write(fd, "+memory", 7) != 7 ||
-	    (mkdir(CGROUP, 0755) < 0 && errno != EEXIST)) {
-		close(fd);
-		skip(); /* no cgroup2 hierarchy with memory here to write to */
-	}
-	close(fd);
 	assert_int_equal(in_cgroup(false), 0);
 	assert_int_equal(kills(), 1);
 	/* Only the one dies, however tight it is, and whoever is to die together */
@@ -153,10 +154,12 @@ static void test_cgroup(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_not_a_cgroup),
-		cmocka_unit_test(test_cgroup),
-	};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_not_a_cgroup)};
+	const struct CMUnitTest real[] = {cmocka_unit_test(test_cgroup)};
+	int r = cmocka_run_group_tests(tests, NULL, NULL);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (has_cgroup())
+		return cmocka_run_group_tests(real, NULL, NULL) + r;
+	printf("1..1\nok 1 - cgroup # SKIP host: no cgroup2 hierarchy with memory to write to\n");
+	return r;
 }
