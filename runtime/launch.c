@@ -244,7 +244,7 @@ int guest_file_open(const char *what, const char *given, const char *name, struc
 
 	if (given) {
 		fd = io_open_regular(given);
-		return fd < 0 ? err_sys(err, -fd, "%s '%s'", what, given) : fd;
+		return fd < 0 ? err_sys(err, -fd, "%s '%s' of the configuration", what, given) : fd;
 	}
 	r = program_dir(dir, sizeof(dir), err);
 	if (r < 0)
@@ -257,7 +257,10 @@ int guest_file_open(const char *what, const char *given, const char *name, struc
 	fd = io_open_regular(installed);
 	if (fd >= 0)
 		return fd;
-	return err_sys(err, -fd, "%s: neither '%s' nor '%s' can be read", what, beside, installed);
+	return err_set(err, -fd,
+		       "%s: neither '%s' nor '%s' can be read (%s): install Caisson again, or name "
+		       "another in caisson.json",
+		       what, beside, installed, err_reason(-fd));
 }
 
 static int open_guest(struct launch *l, struct err *err)
@@ -283,11 +286,13 @@ static int open_kvm(struct launch *l, struct err *err)
 	l->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (l->kvm_fd < 0 && errno == ENOENT)
 		return err_set(err, ENXIO,
-			       "/dev/kvm is missing: this host offers no virtualization ('caisson "
-			       "check' says more)");
+			       "/dev/kvm is missing: load its module (modprobe kvm_intel or "
+			       "kvm_amd), with virtualization switched on in the firmware or by "
+			       "the hypervisor ('caisson check' says more)");
 	if (l->kvm_fd < 0 && (errno == EACCES || errno == EPERM))
 		return err_set(err, ENXIO,
-			       "/dev/kvm is not open to this user ('caisson check' says more)");
+			       "/dev/kvm is not open to this user: add the user to group kvm "
+			       "('caisson check' says more)");
 	if (l->kvm_fd < 0)
 		return err_sys(err, errno, "/dev/kvm");
 	if (fstat(l->kvm_fd, &st) < 0 || !S_ISCHR(st.st_mode) ||

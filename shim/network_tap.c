@@ -94,8 +94,8 @@ static int attach_queue(const struct net_devices *devices, const char *name, uns
 
 	if (fd == -ENOENT || fd == -ENODEV || fd == -ENXIO)
 		return err_set(err, ENODEV,
-			       "/dev/net/tun does not exist on this host: load the kernel's module "
-			       "(modprobe tun)");
+			       "/dev/net/tun is missing: load the host kernel's module (modprobe "
+			       "tun)");
 	if (fd < 0)
 		return err_sys(err, -fd, "opening /dev/net/tun");
 	if (npairs > 1)
@@ -305,8 +305,10 @@ int net_redirect(int sock, int from, int to, struct err *err)
 	r = add_qdisc(sock, from);
 	handle = r == 0 ? FILTER_HANDLE_QDISC_OURS : FILTER_HANDLE_QDISC_OTHERS;
 	if (r < 0 && r != -EEXIST)
-		return err_sys(err, -r,
-			       "adding a clsact qdisc (the host's kernel needs sch_ingress)");
+		return err_sys(
+			err, -r,
+			"adding a clsact qdisc (the host's kernel needs CONFIG_NET_SCH_INGRESS: "
+			"modprobe sch_ingress)");
 	r = add_filter(sock, from, to, handle, put_matchall);
 	if (r == -ENOENT || r == -EOPNOTSUPP || r == -EINVAL)
 		r = add_filter(sock, from, to, handle, put_u32);
@@ -315,7 +317,7 @@ int net_redirect(int sock, int from, int to, struct err *err)
 			delete_qdisc(sock, from);
 		return err_sys(err, -r,
 			       "redirecting packets (the host's kernel needs cls_matchall or "
-			       "cls_u32, and act_mirred)");
+			       "cls_u32, and act_mirred: modprobe -a cls_matchall act_mirred)");
 	}
 	return 0;
 }
