@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Sourced: where guests run. Sets GUESTS to "direct" (this host's /dev/kvm) or "lab" (tests/lab), and in_guest_host(), which runs
-# a command there. KVM=direct|lab overrides what `caisson check` finds. LAB_CPUS, LAB_MEMORY: the lab's machine.
+# a command there. KVM=direct|lab overrides what `caisson check` finds. LAB_CPUS, LAB_MEMORY, LAB_OPTIONS (an array): the lab's machine.
 #
 # The lab has ONE processor unless told otherwise. QEMU's emulated SVM keeps the vector of an injected interrupt and, when its vCPU
 # thread is asked to stop for another reason than an interrupt (another vCPU's request, the turns of thread=single), delivers it
@@ -24,6 +24,7 @@ kvm_mode() {
 	*) echo "KVM='$KVM' is neither 'direct' nor 'lab'" >&2; return 2 ;;
 	esac
 	LAB_CPUS=${LAB_CPUS:-1}
+	LAB_OPTIONS=()
 	[[ $GUESTS == lab ]] && "$TOP/tests/lab/lab" prepare
 	return 0
 }
@@ -39,5 +40,5 @@ in_guest_host() {
 	for v in CAISSON VARIANT ${PASS:-}; do [[ -n ${!v+x} ]] && options+=(-e "$v"); done
 	# directories that the lab hides below a tmpfs of its own are shared explicitly
 	case $TOP/ in /tmp/* | /run/* | /var/lib/docker/* | /var/lib/containe*) options+=(-w "$TOP") ;; esac
-	"$TOP/tests/lab/lab" -t "$limit" ${LAB_MEMORY:+-m "$LAB_MEMORY"} -s "$LAB_CPUS" "${options[@]}" "$@"
+	"$TOP/tests/lab/lab" -t "$limit" ${LAB_MEMORY:+-m "$LAB_MEMORY"} -s "$LAB_CPUS" "${LAB_OPTIONS[@]}" "${options[@]}" "$@"
 }
