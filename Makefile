@@ -116,7 +116,8 @@ PROGRAMS := $(if $(wildcard runtime/main.c),$(B)/caisson $(B)/caisson-systemd) \
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all programs archives unit-tests kernel deps lab demo check check-unit check-vm check-san check-fuzz check-fuse check-table lint \
+.PHONY: all programs archives unit-tests kernel deps deps-engines lab demo check check-unit check-vm check-san check-fuzz check-fuse check-table \
+	check-engines lint \
 	format fuzz fault bench cover install install-config install-man clean help FORCE
 
 all: programs kernel		## everything: the program, the agent, its initramfs and the guest kernel (default)
@@ -131,6 +132,9 @@ kernel: build/kernel/vmlinux	## the guest kernel (minutes, once; KERNEL=FILE tak
 
 deps:				## install the Debian packages that are missing (as root)
 	$(Q)scripts/deps.sh
+
+deps-engines:			## install the engines that check-engines runs, too (as root; on a host with systemd they are started)
+	$(Q)scripts/deps.sh packages-engines
 
 lab:				## a shell in the lab: a machine with a working /dev/kvm
 	$(Q)tests/lab/lab -w "$(CURDIR)" shell
@@ -162,6 +166,9 @@ check-san:			## the same with the sanitised program
 
 check-table: all		## the same bundles with runc and caisson, side by side (runc has to be installed)
 	$(Q)VARIANT=release tests/conformance/table.sh $(CASES)
+
+check-engines:			## Docker, Podman and containerd, with caisson and with runc (RUNTIME, ENGINES_ROOT, ENGINES_TAGS: tests/engines/run.sh)
+	$(Q)MAKE="$(MAKE)" tests/check.sh engines
 
 fault: all			## kill -9 at ROUNDS (200) random moments; counts what is left
 	$(Q)VARIANT=release SUITE_LIMIT_S=7200 tests/run-vm.sh tests/fault/*.bats

@@ -3,18 +3,24 @@
 #
 # deps.sh - install the Debian packages of scripts/packages that are missing
 #
-# Usage: deps.sh           name what is missing, then install it (as root); silent when nothing is missing
-#        deps.sh --list    only print what is missing
+# Usage: deps.sh [LIST]           name what is missing, then install it (as root); silent when nothing is missing
+#        deps.sh --list [LIST]    only print what is missing
+#
+# LIST is a file of scripts/: packages (default), or packages-engines.
 #
 # Nothing is removed or upgraded on purpose, nothing is asked. Exit status: 0 when all are there in the end.
 
 set -eu -o pipefail
 HERE=$(dirname "$(realpath "$0")")
 
+ONLY_LIST=
+[[ ${1:-} != --list ]] || { ONLY_LIST=1; shift; }
+LIST=${1:-packages}
+
 say() { printf 'deps: %s\n' "$*" >&2; }
 
 wanted() {
-	sed 's/#.*//' "$HERE/packages" | xargs -n 1
+	sed 's/#.*//' "$HERE/$LIST" | xargs -n 1
 }
 
 # dpkg-query fails when it knows nothing of some; what is installed is printed all the same
@@ -32,7 +38,7 @@ if ! command -v dpkg-query > /dev/null; then
 	exit 0
 fi
 mapfile -t MISSING < <(missing)
-if [[ ${1:-} == --list ]]; then
+if [[ -n $ONLY_LIST ]]; then
 	[[ ${#MISSING[@]} == 0 ]] || printf '%s\n' "${MISSING[@]}"
 	exit 0
 fi

@@ -5,6 +5,7 @@
 #
 # Usage: check.sh all            build, then every suite one after another (make check)
 #        check.sh run PROGRAM…   these test programs (make check-unit, check-fuzz)
+#        check.sh engines        real engines, with caisson and with runc (make check-engines)
 #
 # Every suite speaks TAP: cmocka's unit tests, the fuzz targets' replay, tests/lint/run.sh, tests/fuse/run.sh, bats. Its output is kept in
 # build/check/SUITE.log; failures, and in slow suites each test, are shown as they come. A program that prints no plan, stops
@@ -12,6 +13,7 @@
 #
 # The last line is "N passed, N failed, N skipped" over all suites. Exit status: 0 when nothing failed.
 # STRICT=1: a skipped test is a failure unless its reason begins with "host:".
+# ENGINES=TAGS: `all` ends with the engines' tests that have these tags, with caisson only (ENGINES=smoke: some minutes).
 # CHECK="lint unit …" runs only these suites of `all`. UNIT_LIMIT_S: seconds for one unit test program (120).
 
 set -u -o pipefail
@@ -160,6 +162,14 @@ vm() { # VARIANT
 	fi
 }
 
+engines() { # TAGS RUNTIMES
+	if make_quietly all; then
+		tap engines failures env VARIANT=release ENGINES_TAGS="$1" RUNTIME="$2" tests/engines/run.sh
+	else
+		failed_build "the program"
+	fi
+}
+
 all() {
 	suite lint tap lint all tests/lint/run.sh
 	suite unit unit release
@@ -171,11 +181,13 @@ all() {
 	suite vm vm release
 	# By name only (make check-san): it doubles the longest suite's time
 	[[ " ${CHECK:-} " != *" vm-address "* ]] || suite vm-address vm address
+	[[ -z ${ENGINES:-} ]] || suite engines engines "$ENGINES" caisson
 }
 
 case ${1:-} in
 all) all ;;
 run) shift; programs run "$@" ;;
-*) echo "usage: check.sh all | run PROGRAM…" >&2; exit 2 ;;
+engines) engines "${ENGINES_TAGS:-}" "${RUNTIME:-caisson runc}" ;;
+*) echo "usage: check.sh all | run PROGRAM… | engines" >&2; exit 2 ;;
 esac
 sum 1
