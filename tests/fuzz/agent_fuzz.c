@@ -5,7 +5,8 @@
  *   method (1 byte), length (2 bytes, big endian), payload
  *
  * The agent has one container "c", said to be running, whose cgroup cannot be opened and that has all the processes it may have. So
- * every request is decoded, and its documents are parsed and checked, up to the point where the guest would be changed. Hello
+ * every request is decoded, and its documents are parsed and checked, up to the point where the guest would be changed (its network: the
+ * namespace is none). Hello
  * and Shutdown (the machine's clock, entropy and power) and Processes (forks) are left out.
  *
  * Must hold: no crash, no leak, every answer decodes, no request is answered twice.
@@ -52,6 +53,12 @@ static void on_close(struct ttrpc_conn *conn, void *arg)
 	(void)arg;
 	closed = true;
 	ttrpc_conn_free(conn);
+}
+
+/* The host is not there */
+static int connect_nobody(void)
+{
+	return -ECONNREFUSED;
 }
 
 static void add_container(struct agent *agent)
@@ -170,6 +177,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conn = ttrpc_conn_new(agent.loop, s[0], agent.services, on_close, NULL, NULL);
 	if (!conn)
 		abort();
+	agent.network = (struct network){.netns_fd = STDIN_FILENO};
+	agent.passages = (struct passages){.loop = agent.loop, .connect_host = connect_nobody};
+	sockets_init(&agent.sockets, &agent.passages, config.roots_dir);
+	resolver_init(&agent.resolver, &agent.passages, -1);
 	add_container(&agent);
 	run(&agent, s[1], data, size);
 	/* As a failed Create does: nobody waits for it, it is gone at once */
