@@ -32,6 +32,7 @@
 
 #include "guest/events.h"
 #include "guest/locks.h"
+#include "kvm/fuse/internal.h"
 #include "kvm/fuse/server.h"
 #include "lib/cleanup.h"
 
@@ -108,9 +109,9 @@ static bool drop_it(const struct fuse_in_header *header)
 {
 	static _Atomic uint64_t agent_read, events_read;
 
-	if (header->opcode == FUSE_READ && header->nodeid == 2)
+	if (header->opcode == FUSE_READ && header->nodeid == NODEID_LOCKS)
 		agent_read = header->unique;
-	if (header->opcode == FUSE_READ && header->nodeid == 3)
+	if (header->opcode == FUSE_READ && header->nodeid == NODEID_EVENTS)
 		events_read = header->unique;
 	return header->opcode == FUSE_INTERRUPT &&
 	       ((const struct fuse_interrupt_in *)(header + 1))->unique != agent_read &&
