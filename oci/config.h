@@ -370,6 +370,8 @@ ssize_t oci_process_write(const struct oci_process *process, char **out, struct 
  * Return: false if @id is not mapped (@out is left alone)
  */
 bool oci_idmap_to_host(const struct oci_idmaps *maps, uint32_t id, uint32_t *out);
+/** oci_idmap_has_host() - Does @id outside stand for one of the container's? */
+bool oci_idmap_has_host(const struct oci_idmaps *maps, uint32_t id);
 
 /**
  * oci_check_guest() - What is valid but cannot be had by a process with a kernel of its own

@@ -136,6 +136,17 @@ bool oci_idmap_to_host(const struct oci_idmaps *maps, uint32_t id, uint32_t *out
 	return false;
 }
 
+bool oci_idmap_has_host(const struct oci_idmaps *maps, uint32_t id)
+{
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct oci_idmap *map = &maps->items[i];
+
+		if (id >= map->host_id && id - map->host_id < map->size)
+			return true;
+	}
+	return false;
+}
+
 /* ---- clocks ---- */
 
 static int parse_offset(const struct json_at *at, struct oci_config *config, struct err *err)

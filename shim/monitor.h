@@ -243,10 +243,11 @@ void sockets_release(struct shim *shim);
 void sockets_on_found(struct shim *shim, uint32_t id, uint32_t export_id, int fd);
 /**
  * sockets_connect() - Connect to socket @id as @uid and @gid, as far as this process may be them
- * @datagram:	Set to its kind
- * Return: a non-blocking socket, or -errno
+ * @out:	Filled with its kind
+ * Return: a non-blocking socket, -EPERM for ids that the container's user namespace has not, or -errno
  */
-int sockets_connect(struct shim *shim, uint32_t id, uint32_t uid, uint32_t gid, bool *datagram);
+int sockets_connect(struct shim *shim, uint32_t id, uint32_t uid, uint32_t gid,
+		    struct socket_kind *out);
 
 /* ---- hooks.c ---- */
 /** hooks_wait_runtime() - Have the command run prestart and createRuntime hooks, if there are any, and wait for it */

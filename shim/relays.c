@@ -54,14 +54,39 @@ static void conn_free(struct relay_conn *conn)
 
 /* ---- datagrams ---- */
 
+/* @sender: NULL for this process, which is not to be seen by a program of the host that asks who root of a user namespace is */
+static ssize_t send_as(int fd, const uint8_t *data, size_t len, const struct ucred *sender)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(*sender))];
+	} control = {.bytes = {0}};
+	struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (sender) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(*sender)),
+						  .cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_CREDENTIALS};
+		memcpy(CMSG_DATA(&control.header), sender, sizeof(*sender));
+	}
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* What there is no room for is lost. Return: 0 or -errno when nobody is there */
-static int send_datagram(int fd, const uint8_t *data, size_t len)
+static int send_datagram(struct relay_conn *conn, const uint8_t *data, size_t len)
 {
 	/* The first error may be that of an earlier datagram, which nobody has heard */
-	for (int i = 0; i < 2; i++) {
-		if (send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN ||
-		    errno == EMSGSIZE || errno == EINTR || errno == ENOBUFS)
+	for (int i = 0; i < 3; i++) {
+		if (send_as(conn->source.fd, data, len, conn->sender.pid ? &conn->sender : NULL) >=
+			    0 ||
+		    errno == EAGAIN || errno == EMSGSIZE || errno == EINTR || errno == ENOBUFS)
 			return 0;
+		/* A rootless monitor may be nobody else */
+		if (errno == EPERM)
+			conn->sender.pid = 0;
 	}
 	return -errno;
 }
@@ -71,8 +96,7 @@ static bool on_frame(struct frames *frames, const uint8_t *data, size_t len)
 	struct relay_conn *conn = container_of(frames, struct relay_conn, frames);
 
 	conn->deadline_ms = io_now_ms() + RELAYS_DATAGRAM_IDLE_MS;
-	if (send_datagram(conn->source.fd, data, len) == 0 ||
-	    conn->hello.kind != MACHINE_RELAY_UNIX)
+	if (send_datagram(conn, data, len) == 0 || conn->hello.kind != MACHINE_RELAY_UNIX)
 		return true;
 	/* Its program has gone: the agent's next connection finds that out */
 	conn_free(conn);
@@ -170,13 +194,14 @@ static bool start_dns(struct relay_conn *conn, int type)
 
 static bool start_unix(struct relay_conn *conn)
 {
-	bool datagram;
+	struct socket_kind kind;
 	int fd = sockets_connect(conn->shim, conn->hello.socket, conn->hello.uid, conn->hello.gid,
-				 &datagram);
+				 &kind);
 
 	if (fd < 0)
 		return false;
-	return datagram ? start_datagrams(conn, fd) : start_stream(conn, fd);
+	conn->sender = kind.sender;
+	return kind.datagram ? start_datagrams(conn, fd) : start_stream(conn, fd);
 }
 
 static void on_greeted(struct relay_conn *conn)

@@ -45,7 +45,8 @@ struct relay_conn {
 	struct loop_source
 		source; /* GREETING: the guest's; CONNECTING, DATAGRAMS: the host's socket, owned */
 	struct machine_relay_hello hello;
-	size_t got; /* bytes of it */
+	size_t got;	     /* bytes of it */
+	struct ucred sender; /* of datagrams to a Unix socket; pid 0: this process */
 	struct duplex duplex;
 	struct frames frames;
 };

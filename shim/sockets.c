@@ -16,6 +16,33 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
+/* ---- whose connection ---- */
+
+/*
+ * In the guest, as on the host, a process of a user namespace has the ids that stand for its own outside. The agent says them, and a
+ * guest that has been taken over says any: those of others are refused. Without a user namespace root may be all.
+ */
+bool sockets_may_be(const struct oci_config *config, uint32_t uid, uint32_t gid)
+{
+	if (!config->linux_.namespaces[OCI_NS_USER].present)
+		return true;
+	return oci_idmap_has_host(&config->linux_.uid_mappings, uid) &&
+	       oci_idmap_has_host(&config->linux_.gid_mappings, gid);
+}
+
+/* Datagrams of one socket come together, whoever sent them: they are of the container's root */
+static void set_sender(const struct oci_config *config, struct ucred *out)
+{
+	uint32_t uid = 0, gid = 0;
+
+	/* config.json without a mapping for root is not accepted */
+	if (config->linux_.namespaces[OCI_NS_USER].present) {
+		(void)oci_idmap_to_host(&config->linux_.uid_mappings, 0, &uid);
+		(void)oci_idmap_to_host(&config->linux_.gid_mappings, 0, &gid);
+	}
+	*out = (struct ucred){.pid = getpid(), .uid = uid, .gid = gid};
+}
+
 /* ---- connecting ---- */
 
 /* There is no connectat(): the name is relative to /proc/self/fd, as /proc itself may be covered by the container's files */
@@ -202,14 +229,37 @@ void sockets_on_found(struct shim *s, uint32_t id, uint32_t export_id, int fd)
 	answer(s, id, false);
 }
 
-int sockets_connect(struct shim *s, uint32_t id, uint32_t uid, uint32_t gid, bool *datagram)
+static int check_user(const struct oci_config *config, const struct found_socket *found,
+		      uint32_t *uid, uint32_t *gid, struct socket_kind *out)
+{
+	static struct log_ratelimit limit;
+
+	out->datagram = found->datagram;
+	set_sender(config, &out->sender);
+	if (found->datagram) {
+		*uid = out->sender.uid;
+		*gid = out->sender.gid;
+	} else if (!sockets_may_be(config, *uid, *gid)) {
+		log_guest_warn(&limit,
+			       "The guest connects to a socket as user %u and group %u, which "
+			       "linux.uidMappings and gidMappings do not have: refused",
+			       *uid, *gid);
+		return -EPERM;
+	}
+	return 0;
+}
+
+int sockets_connect(struct shim *s, uint32_t id, uint32_t uid, uint32_t gid,
+		    struct socket_kind *out)
 {
 	struct found_socket *found = find(s, id);
 	int r;
 
 	if (!found || !found->relayed)
 		return -ENOENT;
-	*datagram = found->datagram;
+	r = check_user(s->args->config, found, &uid, &gid, out);
+	if (r < 0)
+		return r;
 	r = connect_as(s, found, uid, gid);
 	if (r < 0)
 		log_debug("Cannot connect to a socket of the host's: %s", err_reason(-r));

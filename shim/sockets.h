@@ -11,7 +11,7 @@
  *
  * Nothing is done by path: what can be connected to is the inode whose descriptor the vmm has sent, and it has none of what is not
  * below an export. A connection is made with the user and group of the program in the guest, so that a server of the host sees them
- * (SO_PEERCRED); the process number is the monitor's. Permission is what the guest's kernel has said of the node; the monitor's
+ * (SO_PEERCRED), if that can be one of the container's; the process number is the monitor's. Permission is what the guest's kernel has said of the node; the monitor's
  * capabilities, if it has any, let it connect whatever the mode is.
  */
 #ifndef SHIM_SOCKETS_H
@@ -19,6 +19,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
+
+#include "oci/config.h"
 
 #define SOCKETS_MAX 128 /* known at a time; the oldest goes */
 
@@ -34,11 +37,20 @@ struct found_socket {
 	struct shim *shim;
 };
 
+struct socket_kind {
+	bool datagram;
+	struct ucred
+		sender; /* of datagrams: who the host's program sees, if it asks (SO_PASSCRED) */
+};
+
 /* Zero-initialise, proc_fd -1 */
 struct sockets {
 	int proc_fd; /* owned: /proc/self/fd, opened before the container's files become the root */
 	struct found_socket all[SOCKETS_MAX];
 };
+
+/** sockets_may_be() - Can a process of the container have these ids, as they are on the host? */
+bool sockets_may_be(const struct oci_config *config, uint32_t uid, uint32_t gid);
 
 /**
  * socket_connect() - Connect to the Unix socket that @fd (O_PATH) is

@@ -144,6 +144,9 @@ static void check_linux_rest(const struct oci_config *c)
 	assert_true(oci_idmap_to_host(&c->linux_.uid_mappings, 14, &id));
 	assert_int_equal(id, 2004);
 	assert_false(oci_idmap_to_host(&c->linux_.uid_mappings, 15, &id));
+	assert_true(oci_idmap_has_host(&c->linux_.uid_mappings, 2004));
+	assert_false(oci_idmap_has_host(&c->linux_.uid_mappings, 2005));
+	assert_false(oci_idmap_has_host(&c->linux_.uid_mappings, 14));
 	assert_int_equal(id, 2004);
 	assert_int_equal(c->linux_.gid_mappings.items[0].host_id, 3000);
 	assert_int_equal(c->linux_.time_offsets[OCI_CLOCK_MONOTONIC].secs, -5);

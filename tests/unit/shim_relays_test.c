@@ -63,11 +63,15 @@ static void test_resolver_line(void **state)
 /* ---- connections ---- */
 
 static struct shim s;
+static struct oci_config config;
+static const struct monitor_args monitor_args = {.config = &config};
 
 static int set_up(void **state)
 {
 	(void)state;
 	memset(&s, 0, sizeof(s));
+	memset(&config, 0, sizeof(config));
+	s.args = &monitor_args;
 	s.loop = loop_new(NULL);
 	assert_int_equal(relays_open(&s, NULL), 0);
 	assert_int_equal(sockets_open(&s, NULL), 0);
@@ -215,6 +219,118 @@ static void test_unix(void **state)
 	rmdir(dir);
 }
 
+static void test_may_be(void **state)
+{
+	struct oci_idmap uids[] = {{0, 100000, 1000}, {1000, 5000, 1}}, gids[] = {{0, 200000, 10}};
+
+	(void)state;
+	memset(&config, 0, sizeof(config));
+	assert_true(sockets_may_be(&config, 0, 0));
+	assert_true(sockets_may_be(&config, 4294967294u, 7));
+	config.linux_.namespaces[OCI_NS_USER].present = true;
+	/* without a range nobody */
+	assert_false(sockets_may_be(&config, 0, 0));
+	config.linux_.uid_mappings = (struct oci_idmaps){uids, 2};
+	config.linux_.gid_mappings = (struct oci_idmaps){gids, 1};
+	assert_true(sockets_may_be(&config, 100000, 200000));
+	assert_true(sockets_may_be(&config, 100999, 200009));
+	assert_true(sockets_may_be(&config, 5000, 200009));
+	assert_false(sockets_may_be(&config, 0, 200000));
+	assert_false(sockets_may_be(&config, 100000, 0));
+	assert_false(sockets_may_be(&config, 99999, 200000));
+	assert_false(sockets_may_be(&config, 101000, 200000));
+	assert_false(sockets_may_be(&config, 1000, 200000));
+	assert_false(sockets_may_be(&config, UINT32_MAX, UINT32_MAX));
+}
+
+/* A guest that has been taken over says that it is root of the host */
+static void test_claims(void **state)
+{
+	struct oci_idmap map = {0, getuid() ? getuid() : 100000, 1};
+	struct oci_idmap group = {0, getgid() ? getgid() : 200000, 1};
+	char dir[] = "/tmp/caisson-relays-XXXXXX", path[64];
+	struct machine_relay_hello hello = {.magic = MACHINE_RELAY_MAGIC,
+					    .kind = MACHINE_RELAY_UNIX,
+					    .token = s.relays.token,
+					    .socket = 5};
+	cleanup_close int server = -1, liar = accept_one(), honest = accept_one(), c = -1;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int path_fd;
+
+	(void)state;
+	config.linux_.namespaces[OCI_NS_USER].present = true;
+	config.linux_.uid_mappings = (struct oci_idmaps){&map, 1};
+	config.linux_.gid_mappings = (struct oci_idmaps){&group, 1};
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/s", dir);
+	server = serve(path, SOCK_STREAM, &path_fd);
+	assert_int_equal(fcntl(server, F_SETFL, O_NONBLOCK), 0);
+	s.sockets.all[0] = (struct found_socket){
+		.id = 5, .fd = path_fd, .relayed = true, .shim = &s};
+	assert_int_equal(write(liar, &hello, sizeof(hello)), sizeof(hello));
+	turn();
+	assert_int_equal(recv(liar, path, 1, 0), 0);
+	assert_int_equal(accept(server, NULL, NULL), -1);
+	hello.uid = map.host_id;
+	hello.gid = group.host_id;
+	assert_int_equal(write(honest, &hello, sizeof(hello)), sizeof(hello));
+	turn();
+	c = accept(server, NULL, NULL);
+	assert_int_equal(getsockopt(c, SOL_SOCKET, SO_PEERCRED, &peer, &len), 0);
+	assert_int_equal(peer.uid, map.host_id);
+	assert_int_equal(peer.gid, group.host_id);
+	unlink(path);
+	rmdir(dir);
+}
+
+/* Datagrams are of the container's root, whatever the guest says and whoever the monitor is */
+static void test_sender(void **state)
+{
+	struct oci_idmap map = {0, getuid() ? getuid() : 100000, 1};
+	struct oci_idmap group = {0, getgid() ? getgid() : 200000, 1};
+	char dir[] = "/tmp/caisson-relays-XXXXXX", path[64], text[8];
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes)};
+	struct machine_relay_hello hello = {.magic = MACHINE_RELAY_MAGIC,
+					    .kind = MACHINE_RELAY_UNIX,
+					    .token = s.relays.token,
+					    .socket = 5};
+	cleanup_close int server = -1, guest = accept_one();
+	const int on = 1;
+	struct ucred sender;
+	int path_fd;
+
+	(void)state;
+	config.linux_.namespaces[OCI_NS_USER].present = true;
+	config.linux_.uid_mappings = (struct oci_idmaps){&map, 1};
+	config.linux_.gid_mappings = (struct oci_idmaps){&group, 1};
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/s", dir);
+	server = serve(path, SOCK_DGRAM, &path_fd);
+	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+	s.sockets.all[0] = (struct found_socket){
+		.id = 5, .fd = path_fd, .relayed = true, .datagram = true, .shim = &s};
+	assert_int_equal(write(guest, &hello, sizeof(hello)), sizeof(hello));
+	assert_int_equal(write(guest, "\0\2hi", 4), 4);
+	turn();
+	assert_int_equal(recvmsg(server, &msg, MSG_DONTWAIT), 2);
+	assert_non_null(CMSG_FIRSTHDR(&msg));
+	assert_int_equal(CMSG_FIRSTHDR(&msg)->cmsg_type, SCM_CREDENTIALS);
+	memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(sender));
+	assert_int_equal(sender.uid, map.host_id);
+	assert_int_equal(sender.gid, group.host_id);
+	unlink(path);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +339,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_strangers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_by_descriptor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_unix, set_up, tear_down),
+		cmocka_unit_test(test_may_be),
+		cmocka_unit_test_setup_teardown(test_claims, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sender, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

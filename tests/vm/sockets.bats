@@ -87,8 +87,8 @@ not_sent() { # PATH
 	detach c1
 	in_guest unix datagram /run/notify READY=1
 	in_guest unix datagram /run/notify STATUS=fine
-	within 30 grep -x STATUS=fine "$WORK/heard.notify"
-	grep -x READY=1 "$WORK/heard.notify"
+	within 30 grep -x '0 0 STATUS=fine' "$WORK/heard.notify"
+	grep -x '0 0 READY=1' "$WORK/heard.notify"
 	# the host's program ends: soon nobody is there
 	kill "${SERVERS[0]}"
 	wait "${SERVERS[0]}" || true
@@ -105,6 +105,23 @@ not_sent() { # PATH
 	run runtime exec --user 1234:567 c1 unix stream /vol/s
 	((status != 0))
 	[[ $output == *denied* ]]
+}
+
+@test "sockets: with a user namespace the host's program sees the host's ids" {
+	serve stream "$WORK/vol/s"
+	serve datagram "$WORK/vol/d"
+	chmod 0777 "$WORK/vol/s" "$WORK/vol/d"
+	bind_mount "$WORK/vol" /vol rw
+	chown 100000:200000 "$BUNDLE/rootfs" "$WORK/vol"
+	edit '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}] |
+		.linux.gidMappings = [{containerID: 0, hostID: 200000, size: 65536}]'
+	detach c1
+	says /vol/s root
+	within 30 grep -x '100000 200000' "$WORK/heard.s"
+	[[ $(runtime exec --user 1234:567 c1 sh -c 'echo x | unix stream /vol/s') == x ]]
+	within 30 grep -x '101234 200567' "$WORK/heard.s"
+	in_guest unix datagram /vol/d READY=1
+	within 30 grep -x '100000 200000 READY=1' "$WORK/heard.d"
 }
 
 @test "sockets: nobody behind it, another type, one of the container's own, and one of its rootfs" {

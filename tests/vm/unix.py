@@ -3,7 +3,7 @@
 # unix.py - the host's side of a Unix socket
 #
 #   unix.py stream PATH      send back what each connection says; to stdout: "UID GID" of each
-#   unix.py datagram PATH    to stdout: each datagram
+#   unix.py datagram PATH    to stdout: "UID GID" and what it says, of each datagram
 #   unix.py connect PATH     copy stdin there, and what comes back to stdout
 import os, socket, struct, sys, threading
 
@@ -30,8 +30,10 @@ if os.path.exists(path):
 s.bind(path)
 os.chmod(path, 0o666)
 if what == 'datagram':
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     while True:
-        print(s.recv(65536).decode(), flush=True)
+        data, (control, *_), _, _ = s.recvmsg(65536, 64)
+        print(*struct.unpack('3i', control[2])[1:], data.decode(), flush=True)
 s.listen(64)
 while True:
     threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()
