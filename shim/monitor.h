@@ -94,8 +94,9 @@ enum shim_net_slot_state {
 };
 struct shim_net_slot {
 	enum shim_net_slot_state state;
-	int ifindex; /* of the interface that it stands for */
-	int tap;     /* ifindex, 0: none */
+	int ifindex;  /* of the interface that it stands for */
+	int tap;      /* ifindex, 0: none */
+	bool answers; /* those for the host's side do not go there */
 	uint32_t mtu;
 	char name[IFNAMSIZ];
 };
@@ -115,6 +116,7 @@ struct shim_network {
 	size_t sent_len;
 	bool active;			    /* the agent can be told */
 	bool dirty, told, calling, settled; /* see network.c */
+	bool no_answers;		    /* the host's side is not to get any: that was said */
 	struct err error;		    /* what went wrong in this round */
 	void (*on_settled)(struct shim *shim, const struct err *err, void *arg);
 	void *on_settled_arg;

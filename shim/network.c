@@ -113,6 +113,31 @@ static int redirect(struct shim *s, const struct shim_net_slot *slot, struct err
 	return r < 0 ? r : net_redirect(sock, slot->tap, slot->ifindex, err);
 }
 
+/* Who asks from the host's side of the namespace is an engine's resolver, so it is done for no other */
+static void follow_answers(struct shim *s, struct shim_net_slot *slot)
+{
+	struct shim_network *net = &s->network;
+	struct err err = {0};
+	int r;
+
+	if (!net->state.resolver) {
+		if (slot->answers)
+			net_answers_remove(net->sock, slot->ifindex);
+		slot->answers = false;
+		return;
+	}
+	r = net->no_answers ? 0 : net_answers_add(net->sock, slot->ifindex, slot->tap, &err);
+	if (r == 0 || r == -EEXIST) {
+		slot->answers = !net->no_answers;
+		return;
+	}
+	net->no_answers = true;
+	log_warn("The engine's resolver at 127.0.0.11 will not hear servers outside, so that it "
+		 "knows the "
+		 "names of its networks only: %s",
+		 err.msg);
+}
+
 static int add_device(struct shim *s, struct shim_net_slot *slot, const struct net_link *link,
 		      struct err *err)
 {
@@ -132,6 +157,7 @@ static int add_device(struct shim *s, struct shim_net_slot *slot, const struct n
 	slot->mtu = link->mtu;
 	r = redirect(s, slot, err);
 	if (r == 0) {
+		follow_answers(s, slot);
 		device.vhost = net_vhost_open(&net->devices, device.npairs, device.vhost_fds);
 		r = vmm_add_net(&s->vmm, &device, err);
 		for (int i = 0; device.vhost && i < device.npairs; i++)
@@ -185,6 +211,7 @@ static void keep_interface(struct shim *s, struct shim_net_slot *slot, const str
 		slot->mtu = link->mtu;
 	if (net_redirect(s->network.sock, slot->ifindex, slot->tap, &err) < 0 && err.code != EEXIST)
 		note_error(s, link->name, &err);
+	follow_answers(s, slot);
 }
 
 void network_on_vmm(struct shim *s, const struct vmm_msg *msg)

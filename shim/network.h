@@ -6,6 +6,7 @@
  *   network_message.c what the agent is told of it (SetNetwork of guest/agent.proto)
  *   network_tap.c     taps, redirection, and taking both away
  *   network_resolver.c whether an engine's resolver is there
+ *   network_answers.c what then does not go to the guest: answers to those who ask from the host's side
  *   network.c         following: events → scan → difference → taps, the vmm, the agent
  *
  * For each interface X of the namespace there is a tap beside it, whose other end is a network device of the guest:
@@ -140,8 +141,26 @@ void net_tap_delete(int sock, int ifindex);
 
 /** net_redirect() - All that comes in at @from goes out at @to; Return: 0, -EEXIST when it is redirected already, -errno */
 int net_redirect(int sock, int from, int to, struct err *err);
-/** net_redirect_remove() - Take our filter from @ifindex, and the qdisc if it was ours and is not used; harmless without */
+/** net_redirect_remove() - Take our filters from @ifindex, and the qdisc if it was ours and is not used; harmless without */
 void net_redirect_remove(int sock, int ifindex);
+/**
+ * net_answers_add() - What comes in at @from for a connected socket of the host's side goes there, ahead of the redirection to @tap
+ * Return: 0, -EEXIST when that is so already, -EPERM without CAP_BPF, -errno
+ */
+int net_answers_add(int sock, int from, int tap, struct err *err);
+/** net_answers_remove() - Harmless without */
+void net_answers_remove(int sock, int from);
+
+/* ---- network_answers.c ---- */
+
+#define NET_ANSWERS_MAX 160 /* instructions */
+
+struct bpf_insn;
+
+/** net_answers_program() - The filter's program; Return: how many instructions, into @out of NET_ANSWERS_MAX */
+size_t net_answers_program(int tap, struct bpf_insn *out);
+/** net_answers_load() - Give it to the kernel; Return: its descriptor or -errno */
+int net_answers_load(int tap);
 
 /* ---- network_clean.c ---- */
 

@@ -31,7 +31,8 @@
 #include "lib/netlink.h"
 
 #define FILTER_PREFERENCE 0xca15u
-#define FILTER_HANDLE_QDISC_OURS 1u /* low bits: those of u32 have others above */
+#define ANSWERS_PREFERENCE (FILTER_PREFERENCE - 1) /* just before */
+#define FILTER_HANDLE_QDISC_OURS 1u		   /* low bits: those of u32 have others above */
 #define FILTER_HANDLE_QDISC_OTHERS 2u
 #define FILTER_HANDLE_MASK 0xfffu
 #define INGRESS_PARENT TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
@@ -250,24 +251,50 @@ static void put_u32(struct netlink_message *m, int to)
 	netlink_nest_end(m, options);
 }
 
-static int add_filter(int sock, int from, int to, uint32_t handle,
-		      void (*put)(struct netlink_message *m, int to))
+static void put_program(struct netlink_message *m, int fd)
 {
-	const struct tcmsg fixed = {
-		.tcm_ifindex = from,
-		.tcm_parent = INGRESS_PARENT,
-		.tcm_handle = handle,
-		.tcm_info = TC_H_MAKE(FILTER_PREFERENCE << 16, htons(ETH_P_ALL)),
-	};
+	size_t options;
+
+	netlink_put_string(m, TCA_KIND, "bpf");
+	options = netlink_nest(m, TCA_OPTIONS);
+	netlink_put_u32(m, TCA_BPF_FD, (uint32_t)fd);
+	netlink_put_string(m, TCA_BPF_NAME, "caisson-answers");
+	netlink_put_u32(m, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	netlink_nest_end(m, options);
+}
+
+/* @value: what @put wants */
+static int add_filter(int sock, const struct tcmsg *fixed,
+		      void (*put)(struct netlink_message *m, int value), int value)
+{
 	struct netlink_message m;
 
-	netlink_begin(&m, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &fixed, sizeof(fixed));
-	put(&m, to);
+	netlink_begin(&m, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, fixed, sizeof(*fixed));
+	put(&m, value);
 	return netlink_send(sock, &m);
 }
 
+static struct tcmsg filter_of(int ifindex, uint32_t preference, uint32_t handle)
+{
+	return (struct tcmsg){
+		.tcm_ifindex = ifindex,
+		.tcm_parent = INGRESS_PARENT,
+		.tcm_handle = handle,
+		.tcm_info = TC_H_MAKE(preference << 16, htons(ETH_P_ALL)),
+	};
+}
+
+static void delete_filter(int sock, int ifindex, uint32_t preference)
+{
+	const struct tcmsg fixed = filter_of(ifindex, preference, 0);
+	struct netlink_message m;
+
+	netlink_begin(&m, RTM_DELTFILTER, 0, &fixed, sizeof(fixed));
+	(void)netlink_send(sock, &m);
+}
+
 struct filters {
-	bool ours, others;
+	bool ours, others, answers;
 	uint32_t handle;
 };
 
@@ -278,6 +305,10 @@ static void on_filter(const struct netlink_entry *entry, void *arg)
 
 	if (entry->type != RTM_NEWTFILTER)
 		return;
+	if (TC_H_MAJ(fixed->tcm_info) >> 16 == ANSWERS_PREFERENCE) {
+		found->answers = true;
+		return;
+	}
 	if (TC_H_MAJ(fixed->tcm_info) >> 16 != FILTER_PREFERENCE) {
 		found->others = true;
 		return;
@@ -296,6 +327,7 @@ static int find_filters(int sock, int ifindex, uint32_t parent, struct filters *
 int net_redirect(int sock, int from, int to, struct err *err)
 {
 	struct filters found = {0};
+	struct tcmsg fixed;
 	uint32_t handle;
 	int r;
 
@@ -309,9 +341,10 @@ int net_redirect(int sock, int from, int to, struct err *err)
 			err, -r,
 			"adding a clsact qdisc (the host's kernel needs CONFIG_NET_SCH_INGRESS: "
 			"modprobe sch_ingress)");
-	r = add_filter(sock, from, to, handle, put_matchall);
+	fixed = filter_of(from, FILTER_PREFERENCE, handle);
+	r = add_filter(sock, &fixed, put_matchall, to);
 	if (r == -ENOENT || r == -EOPNOTSUPP || r == -EINVAL)
-		r = add_filter(sock, from, to, handle, put_u32);
+		r = add_filter(sock, &fixed, put_u32, to);
 	if (r < 0) {
 		if (handle == FILTER_HANDLE_QDISC_OURS)
 			delete_qdisc(sock, from);
@@ -324,20 +357,38 @@ int net_redirect(int sock, int from, int to, struct err *err)
 
 void net_redirect_remove(int sock, int ifindex)
 {
-	const struct tcmsg fixed = {
-		.tcm_ifindex = ifindex,
-		.tcm_parent = INGRESS_PARENT,
-		.tcm_info = TC_H_MAKE(FILTER_PREFERENCE << 16, htons(ETH_P_ALL)),
-	};
 	struct filters found = {0}, egress = {0};
-	struct netlink_message m;
 
-	if (find_filters(sock, ifindex, INGRESS_PARENT, &found) < 0 || !found.ours)
+	if (find_filters(sock, ifindex, INGRESS_PARENT, &found) < 0)
 		return;
-	netlink_begin(&m, RTM_DELTFILTER, 0, &fixed, sizeof(fixed));
-	(void)netlink_send(sock, &m);
+	if (found.answers)
+		delete_filter(sock, ifindex, ANSWERS_PREFERENCE);
+	if (!found.ours)
+		return;
+	delete_filter(sock, ifindex, FILTER_PREFERENCE);
 	if ((found.handle & FILTER_HANDLE_QDISC_OURS) && !found.others &&
 	    find_filters(sock, ifindex, EGRESS_PARENT, &egress) >= 0 && !egress.ours &&
 	    !egress.others)
 		delete_qdisc(sock, ifindex);
+}
+
+int net_answers_add(int sock, int from, int tap, struct err *err)
+{
+	const struct tcmsg fixed = filter_of(from, ANSWERS_PREFERENCE, 1);
+	struct filters found = {0};
+	cleanup_close int fd = -1;
+	int r;
+
+	if (find_filters(sock, from, INGRESS_PARENT, &found) == 0 && found.answers)
+		return err_set(err, EEXIST, "it is there already");
+	fd = net_answers_load(tap);
+	if (fd < 0)
+		return err_sys(err, -fd, "loading a BPF program");
+	r = add_filter(sock, &fixed, put_program, fd);
+	return r < 0 ? err_sys(err, -r, "adding a BPF filter (modprobe cls_bpf)") : 0;
+}
+
+void net_answers_remove(int sock, int from)
+{
+	delete_filter(sock, from, ANSWERS_PREFERENCE);
 }

@@ -19,6 +19,9 @@ setup() {
 }
 teardown() {
 	[[ -z ${DNS:-} ]] || kill "$DNS" 2> /dev/null || true
+	[[ -z ${HOSTSIDE:-} ]] || kill "$HOSTSIDE" 2> /dev/null || true
+	[[ -z ${OUTSIDE:-} ]] || kill "$OUTSIDE" 2> /dev/null || true
+	ip link del csn-x 2> /dev/null || true
 	ip netns del caisson-test 2> /dev/null || true
 	common_teardown
 }
@@ -37,6 +40,78 @@ attach() {
 	ip netns exec caisson-test ip link set "$1" up
 }
 resolves() { [[ $(in_guest nslookup -type=a "$1.test" 127.0.0.11) == *10.9.8.7* ]]; }
+
+# a veth to this machine, where a server for the resolver is
+attach_outside() {
+	ip link add csn-x type veth peer name eth0 netns caisson-test
+	ip addr add 10.209.7.1/24 dev csn-x
+	ip addr add fd00:209::1/64 dev csn-x nodad
+	ip link set csn-x up
+	ip netns exec caisson-test ip addr add 10.209.7.2/24 dev eth0
+	ip netns exec caisson-test ip addr add fd00:209::2/64 dev eth0 nodad
+	ip netns exec caisson-test ip link set eth0 up
+	python3 "$BATS_TEST_DIRNAME/dns.py" outside 10.209.7.1 fd00:209::1 > "$WORK/outside" 3>&- &
+	OUTSIDE=$!
+	within 30 test -s "$WORK/outside"
+}
+resolves_outside() { [[ $(in_guest nslookup -type=a "$1.test" 127.0.0.11) == *10.66.0.1* ]]; }
+answers_filter() { ip netns exec caisson-test tc filter show dev eth0 ingress | grep caisson-answers; }
+
+@test "resolver: one that asks servers outside from within the namespace" {
+	serve
+	attach_outside
+	detach c1
+	within 30 resolves web
+	within 30 resolves_outside outside
+	within 30 resolves_outside outside6
+	within 30 resolves_outside outsidetcp
+	# and again when the neighbours have to be asked anew
+	ip netns exec caisson-test ip neigh flush dev eth0
+	ip neigh flush dev csn-x
+	within 30 resolves_outside outside
+	within 30 resolves_outside outside6
+	# the guest has its own answers still
+	[[ $(in_guest nslookup -type=a own.test 10.209.7.1) == *10.66.0.1* ]]
+	[[ $(in_guest nslookup -type=a own.test fd00:209::1) == *10.66.0.1* ]]
+}
+
+@test "resolver: nothing else of the namespace's is reachable from outside" {
+	serve
+	attach_outside
+	# servers of the host's side that would take from anybody
+	python3 -c '
+import ctypes, os, socket
+own = os.open("/proc/self/ns/net", 0)
+setns = ctypes.CDLL(None).setns
+assert setns(os.open("/run/netns/caisson-test", 0), 0) == 0
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("0.0.0.0", 7777))
+t = socket.create_server(("0.0.0.0", 7777))
+assert setns(own, 0) == 0
+print("ready", flush=True)
+while True: u.sendto(b"host " + u.recv(99), ("10.209.7.1", 5353))' > "$WORK/ready" 3>&- &
+	HOSTSIDE=$!
+	within 30 test -s "$WORK/ready"
+	sh_args 'udp serve 7777'
+	detach c1
+	within 30 resolves web
+	answers_filter
+	within 30 ask_guest
+	run python3 -c 'import socket; socket.create_connection(("10.209.7.2", 7777), 60)'
+	((status != 0))
+	[[ $output == *refused* ]]
+	# without a resolver there is no filter
+	kill "$DNS"
+	wait "$DNS" || true
+	ip netns exec caisson-test ip addr add 10.209.7.3/24 dev eth0
+	within 60 no_filter
+}
+no_filter() { ! answers_filter; }
+# who answers at 7777 is the guest
+ask_guest() {
+	[[ $(python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.209.7.1", 5353)); s.settimeout(20)
+s.sendto(b"who", ("10.209.7.2", 7777)); print(s.recv(99).decode())') == 'own who' ]]
+}
 
 @test "resolver: names over UDP, and connections over TCP" {
 	serve
