@@ -495,11 +495,11 @@ built_with_runtime() {
 
 @test "twenty containers at once" {
 	local i
-	for i in $(seq 20); do docker run -d --name "many$i" --memory 64m bb sh -c "echo is $i; sleep 1000" > /dev/null & done
+	for i in $(seq 20); do docker run -d --name "many$i" --memory 64m bb sh -c "echo $i > /tmp/number; echo is $i; sleep 1000" > /dev/null & done
 	wait
 	for i in $(seq 20); do within 120 logged "many$i" "is $i"; done
 	same "their number" "$(docker ps --filter name=many -q | wc -l)" 20
-	gives "7" docker exec many7 sh -c 'tr "\0" " " < /proc/1/cmdline | sed "s/.*is \([0-9]*\).*/\1/"'
+	gives 7 docker exec many7 cat /tmp/number
 	docker ps -q --filter name=many | xargs docker rm -f > /dev/null
 }
 
