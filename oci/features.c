@@ -118,7 +118,7 @@ static void write_linux(struct json_writer *w)
 	json_write_close(w, ']');
 	json_write_key(w, "cgroup");
 	json_write_open(w, '{');
-	flag(w, "v1", false);
+	flag(w, "v1", true);
 	flag(w, "v2", true);
 	flag(w, "systemd", true);
 	flag(w, "systemdUser", true);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "oci/limits_planner.h"
 
 #define MIB (1ull << 20)
 #define SHARES_MIN 2
@@ -99,19 +100,8 @@ uint64_t limits_host_pids(uint64_t limit, const struct limits_machine *machine)
 
 /* ---- the list ---- */
 
-struct planner {
-	struct limits *out;
-	const struct oci_resources *resources;
-	const struct limits_machine *machine;
-	enum limits_side side;
-	bool no_memory;
-};
-
-static struct limits_write *add(struct planner *p, const char *file, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
 /* Never NULL: without memory the write goes nowhere, which limits_plan() reports */
-static struct limits_write *add(struct planner *p, const char *file, const char *fmt, ...)
+struct limits_write *limits_add(struct limits_planner *p, const char *file, const char *fmt, ...)
 {
 	static struct limits_write nowhere;
 	struct limits_write *items = realloc(p->out->items,
@@ -134,9 +124,9 @@ static struct limits_write *add(struct planner *p, const char *file, const char 
 	return write;
 }
 
-static struct limits_write *add_bytes(struct planner *p, const char *file, int64_t bytes)
+static struct limits_write *add_bytes(struct limits_planner *p, const char *file, int64_t bytes)
 {
-	return bytes < 0 ? add(p, file, "max") : add(p, file, "%" PRId64, bytes);
+	return bytes < 0 ? limits_add(p, file, "max") : limits_add(p, file, "%" PRId64, bytes);
 }
 
 void limits_release(struct limits *limits)
@@ -151,7 +141,7 @@ void limits_release(struct limits *limits)
 
 /* ---- controllers ---- */
 
-static int plan_pids(struct planner *p, struct err *err)
+static int plan_pids(struct limits_planner *p, struct err *err)
 {
 	int64_t limit = p->resources->pids_limit.value;
 
@@ -163,7 +153,7 @@ static int plan_pids(struct planner *p, struct err *err)
 	return 0;
 }
 
-static int plan_memory(struct planner *p, struct err *err)
+static int plan_memory(struct limits_planner *p, struct err *err)
 {
 	int64_t limit = p->resources->memory.limit.value, swap;
 	int64_t low = p->resources->memory.reservation.value;
@@ -188,7 +178,7 @@ static int plan_memory(struct planner *p, struct err *err)
 }
 
 /* Their numbers name the host's devices, of which a guest has none: its files are read and written by the vmm */
-static void plan_io_devices(struct planner *p)
+static void plan_io_devices(struct limits_planner *p)
 {
 	static const char *const names[OCI_THROTTLES] = {
 		[OCI_READ_BPS] = "rbps",
@@ -201,27 +191,27 @@ static void plan_io_devices(struct planner *p)
 		const struct oci_io_weight *device = &p->resources->io.devices[i];
 
 		if (device->weight.value)
-			add(p, "io.bfq.weight", "%u:%u %" PRIu64, device->major, device->minor,
-			    device->weight.value)
+			limits_add(p, "io.bfq.weight", "%u:%u %" PRIu64, device->major,
+				   device->minor, device->weight.value)
 				->missing = LIMITS_SKIP;
 	}
 	for (size_t i = 0; i < OCI_THROTTLES; i++) {
 		const struct oci_io_rates *rates = &p->resources->io.rates[i];
 
 		for (size_t j = 0; j < rates->n; j++)
-			(void)add(p, "io.max", "%u:%u %s=%" PRIu64, rates->items[j].major,
-				  rates->items[j].minor, names[i], rates->items[j].rate);
+			(void)limits_add(p, "io.max", "%u:%u %s=%" PRIu64, rates->items[j].major,
+					 rates->items[j].minor, names[i], rates->items[j].rate);
 	}
 }
 
-static int plan_io(struct planner *p, struct err *err)
+static int plan_io(struct limits_planner *p, struct err *err)
 {
 	uint64_t weight = p->resources->io.weight.value;
 
 	(void)err;
 	if (weight) {
-		add(p, "io.bfq.weight", "%" PRIu64, weight)->missing = LIMITS_ALTERNATIVE;
-		(void)add(p, "io.weight", "%" PRIu64, limits_io_weight(weight));
+		limits_add(p, "io.bfq.weight", "%" PRIu64, weight)->missing = LIMITS_ALTERNATIVE;
+		(void)limits_add(p, "io.weight", "%" PRIu64, limits_io_weight(weight));
 	}
 	if (p->side == LIMITS_HOST)
 		plan_io_devices(p);
@@ -229,7 +219,7 @@ static int plan_io(struct planner *p, struct err *err)
 }
 
 /* Each of quota and period alone leaves the other as it is */
-static void plan_cpu_max(struct planner *p)
+static void plan_cpu_max(struct limits_planner *p)
 {
 	int64_t quota = p->resources->cpu.quota.value;
 	uint64_t period = p->resources->cpu.period.value;
@@ -238,51 +228,52 @@ static void plan_cpu_max(struct planner *p)
 	if (quota > 0)
 		(void)snprintf(text, sizeof(text), "%" PRId64, quota);
 	if (quota && period)
-		(void)add(p, "cpu.max", "%s %" PRIu64, text, period);
+		(void)limits_add(p, "cpu.max", "%s %" PRIu64, text, period);
 	else if (quota)
-		(void)add(p, "cpu.max", "%s", text);
+		(void)limits_add(p, "cpu.max", "%s", text);
 	else if (period)
-		add(p, "cpu.max", "%" PRIu64, period)->keep_quota = true;
+		limits_add(p, "cpu.max", "%" PRIu64, period)->keep_quota = true;
 }
 
-static int plan_cpu(struct planner *p, struct err *err)
+static int plan_cpu(struct limits_planner *p, struct err *err)
 {
 	const struct oci_resources *r = p->resources;
 	bool has_max = r->cpu.quota.value || r->cpu.period.value;
 
 	(void)err;
 	if (r->cpu.idle.given)
-		(void)add(p, "cpu.idle", "%" PRId64, r->cpu.idle.value);
+		(void)limits_add(p, "cpu.idle", "%" PRId64, r->cpu.idle.value);
 	if (r->cpu.shares.value)
-		(void)add(p, "cpu.weight", "%" PRIu64, limits_cpu_weight(r->cpu.shares.value));
+		(void)limits_add(p, "cpu.weight", "%" PRIu64,
+				 limits_cpu_weight(r->cpu.shares.value));
 	/* A burst may not exceed the quota: before a lower one, after a higher one */
 	if (r->cpu.burst.given)
-		add(p, "cpu.max.burst", "%" PRIu64, r->cpu.burst.value)->may_fail = has_max;
+		limits_add(p, "cpu.max.burst", "%" PRIu64, r->cpu.burst.value)->may_fail = has_max;
 	plan_cpu_max(p);
 	if (r->cpu.burst.given && has_max)
-		(void)add(p, "cpu.max.burst", "%" PRIu64, r->cpu.burst.value);
+		(void)limits_add(p, "cpu.max.burst", "%" PRIu64, r->cpu.burst.value);
 	return 0;
 }
 
 /* The guest's CPUs are vCPUs, which run on the host's CPUs of the list: as many of them as the list has */
-static void add_cpus(struct planner *p, const char *cpus)
+static void add_cpus(struct limits_planner *p, const char *cpus)
 {
 	int n = oci_list_count(cpus);
 
 	if (p->side == LIMITS_HOST || n < 0)
-		(void)add(p, "cpuset.cpus", "%s", cpus);
+		(void)limits_add(p, "cpuset.cpus", "%s", cpus);
 	else if ((uint32_t)n > p->machine->nvcpus)
-		(void)add(p, "cpuset.cpus", "0-%u", p->machine->nvcpus - 1);
+		(void)limits_add(p, "cpuset.cpus", "0-%u", p->machine->nvcpus - 1);
 	else
-		(void)add(p, "cpuset.cpus", "0-%d", n - 1);
+		(void)limits_add(p, "cpuset.cpus", "0-%d", n - 1);
 }
 
-static void add_mems(struct planner *p, const char *mems)
+static void add_mems(struct limits_planner *p, const char *mems)
 {
-	(void)add(p, "cpuset.mems", "%s", p->side == LIMITS_HOST ? mems : "0");
+	(void)limits_add(p, "cpuset.mems", "%s", p->side == LIMITS_HOST ? mems : "0");
 }
 
-static int plan_cpuset(struct planner *p, struct err *err)
+static int plan_cpuset(struct limits_planner *p, struct err *err)
 {
 	const char *cpus = p->resources->cpu.cpus, *mems = p->resources->cpu.mems;
 
@@ -295,7 +286,7 @@ static int plan_cpuset(struct planner *p, struct err *err)
 }
 
 /* Huge pages of the container are the guest's. A size that it has no pages of cannot be used at all */
-static int plan_hugetlb(struct planner *p, struct err *err)
+static int plan_hugetlb(struct limits_planner *p, struct err *err)
 {
 	char file[64];
 
@@ -304,9 +295,9 @@ static int plan_hugetlb(struct planner *p, struct err *err)
 		const struct oci_hugepage_limit *limit = &p->resources->hugepages[i];
 
 		(void)snprintf(file, sizeof(file), "hugetlb.%s.max", limit->page_size);
-		add(p, file, "%" PRIu64, limit->limit)->missing = LIMITS_SKIP;
+		limits_add(p, file, "%" PRIu64, limit->limit)->missing = LIMITS_SKIP;
 		(void)snprintf(file, sizeof(file), "hugetlb.%s.rsvd.max", limit->page_size);
-		add(p, file, "%" PRIu64, limit->limit)->missing = LIMITS_SKIP;
+		limits_add(p, file, "%" PRIu64, limit->limit)->missing = LIMITS_SKIP;
 	}
 	return 0;
 }
@@ -336,7 +327,7 @@ static bool parse_bytes(const char *text, uint64_t *out)
 	return strspn(end, "\n ") == strlen(end) && *out <= INT64_MAX / 2;
 }
 
-static void unified_guest(struct planner *p, const struct oci_pair *pair)
+static void unified_guest(struct limits_planner *p, const struct oci_pair *pair)
 {
 	struct limits_write *write;
 
@@ -350,14 +341,14 @@ static void unified_guest(struct planner *p, const struct oci_pair *pair)
 		add_mems(p, pair->value);
 		return;
 	}
-	write = add(p, pair->key, "%s", pair->value);
+	write = limits_add(p, pair->key, "%s", pair->value);
 	write->is_unified = true;
 	if (has_prefix(pair->key, "memory.swap.") || has_prefix(pair->key, "memory.zswap."))
 		write->missing = LIMITS_SKIP;
 }
 
 /* What bounds the guest bounds the vmm, with room for what a guest costs; what is about processes is the guest's alone */
-static void unified_host(struct planner *p, const struct oci_pair *pair)
+static void unified_host(struct limits_planner *p, const struct oci_pair *pair)
 {
 	static const char *const as_given[] = {
 		"cpu.",	      "io.",	    "cpuset.cpus",  "cpuset.mems",
@@ -367,27 +358,27 @@ static void unified_host(struct planner *p, const struct oci_pair *pair)
 
 	if (strcmp(pair->key, "memory.max") == 0 || strcmp(pair->key, "memory.high") == 0) {
 		if (parse_bytes(pair->value, &number))
-			add(p, pair->key, "%" PRIu64, limits_host_memory(number, p->machine))
+			limits_add(p, pair->key, "%" PRIu64, limits_host_memory(number, p->machine))
 				->is_unified = true;
 		else
-			add(p, pair->key, "%s", pair->value)->is_unified = true;
+			limits_add(p, pair->key, "%s", pair->value)->is_unified = true;
 	} else if (strcmp(pair->key, "pids.max") == 0) {
 		if (parse_bytes(pair->value, &number))
-			add(p, pair->key, "%" PRIu64, limits_host_pids(number, p->machine))
+			limits_add(p, pair->key, "%" PRIu64, limits_host_pids(number, p->machine))
 				->is_unified = true;
 		else
-			add(p, pair->key, "%s", pair->value)->is_unified = true;
+			limits_add(p, pair->key, "%s", pair->value)->is_unified = true;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(as_given); i++) {
 		size_t len = strlen(as_given[i]);
 
 		if (as_given[i][len - 1] == '.' ? has_prefix(pair->key, as_given[i])
 						: strcmp(pair->key, as_given[i]) == 0)
-			add(p, pair->key, "%s", pair->value)->is_unified = true;
+			limits_add(p, pair->key, "%s", pair->value)->is_unified = true;
 	}
 }
 
-static int plan_unified(struct planner *p, struct err *err)
+static int plan_unified(struct limits_planner *p, struct err *err)
 {
 	for (size_t i = 0; i < p->resources->unified.n; i++) {
 		const struct oci_pair *pair = &p->resources->unified.items[i];
@@ -407,22 +398,29 @@ static int plan_unified(struct planner *p, struct err *err)
 
 /* ---- the plan ---- */
 
-int limits_plan(const struct oci_resources *resources, enum limits_side side,
-		const struct limits_machine *machine, struct limits *out, struct err *err)
+int limits_run_planner(struct limits_planner *p, limits_part *const *parts, size_t n,
+		       struct err *err)
 {
-	static int (*const parts[])(struct planner *, struct err *) = {
-		plan_pids, plan_memory, plan_io, plan_cpu, plan_cpuset, plan_hugetlb, plan_unified,
-	};
-	struct planner p = {.out = out, .resources = resources, .machine = machine, .side = side};
-
-	*out = (struct limits){0};
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		int r = parts[i](&p, err);
+	*p->out = (struct limits){0};
+	for (size_t i = 0; i < n; i++) {
+		int r = parts[i](p, err);
 
 		if (r < 0)
 			return r;
 	}
-	return p.no_memory ? err_sys(err, ENOMEM, "the container's limits") : 0;
+	return p->no_memory ? err_sys(err, ENOMEM, "the container's limits") : 0;
+}
+
+int limits_plan(const struct oci_resources *resources, enum limits_side side,
+		const struct limits_machine *machine, struct limits *out, struct err *err)
+{
+	static limits_part *const parts[] = {
+		plan_pids, plan_memory, plan_io, plan_cpu, plan_cpuset, plan_hugetlb, plan_unified,
+	};
+	struct limits_planner p = {
+		.out = out, .resources = resources, .machine = machine, .side = side};
+
+	return limits_run_planner(&p, parts, ARRAY_SIZE(parts), err);
 }
 
 const char *limits_without_effect(const struct oci_resources *r, size_t index)

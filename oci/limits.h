@@ -35,7 +35,7 @@ enum limits_missing {			  /* the control file is not there, which means: */
 };
 
 struct limits_write {
-	char *file, *value; /* owned */
+	char *file, *value; /* owned; a file in the cgroup, or an absolute path */
 	enum limits_missing missing;
 	bool keep_quota; /* cpu.max: the value is a period; the quota stays what it is */
 	bool may_fail;	 /* tried too early on purpose: the same write comes again */
@@ -58,6 +58,14 @@ struct limits {
  */
 int limits_plan(const struct oci_resources *resources, enum limits_side side,
 		const struct limits_machine *machine, struct limits *out, struct err *err);
+/**
+ * limits_plan_v1() - The host's side, as control files of cgroup v1: each begins with its controller's name and a dot
+ *
+ * What it cannot hold is left out: unified, and what a guest makes needless (hugetlb, devices, net_cls, net_prio, rdma).
+ * Return: as limits_plan().
+ */
+int limits_plan_v1(const struct oci_resources *resources, const struct limits_machine *machine,
+		   struct limits *out, struct err *err);
 void limits_release(struct limits *limits);
 
 /**

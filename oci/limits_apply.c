@@ -89,7 +89,8 @@ static int explain(int cgroup_fd, const struct limits_write *write, int code, st
 	const char *what = write->is_unified ? "unified resource" : "the limit";
 	bool missing = code == ENOENT || code == EACCES || code == EPERM;
 
-	if (missing && !has_controller(cgroup_fd, write->file))
+	/* A path leads to a hierarchy of version 1, which is there for its controller */
+	if (missing && !strchr(write->file, '/') && !has_controller(cgroup_fd, write->file))
 		return err_set(err, code,
 			       "%s \"%.128s\" can't be set: controller \"%.*s\" not available",
 			       what, write->file, (int)strcspn(write->file, "."), write->file);

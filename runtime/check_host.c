@@ -83,25 +83,24 @@ static void check_memory(const struct globals *globals, struct kvm_probe_result 
 		       "linux.resources.memory.limit");
 }
 
-static bool is_cgroup2(const char *path)
+static bool is_mounted(const char *path, long type)
 {
 	struct statfs fs;
 
-	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+	return statfs(path, &fs) == 0 && fs.f_type == type;
 }
 
 static void check_cgroup(const struct globals *globals, struct kvm_probe_result *out)
 {
 	(void)globals;
-	if (is_cgroup2("/sys/fs/cgroup"))
+	if (is_mounted("/sys/fs/cgroup", CGROUP2_SUPER_MAGIC))
 		set(out, KVM_PROBE_OK, "version 2 on /sys/fs/cgroup", "");
-	else if (is_cgroup2("/sys/fs/cgroup/unified"))
-		set(out, KVM_PROBE_WARN,
-		    "version 2 only beside version 1, on /sys/fs/cgroup/unified",
-		    "Engines will not find statistics: boot with "
+	else if (is_mounted("/sys/fs/cgroup/memory", CGROUP_SUPER_MAGIC))
+		set(out, KVM_PROBE_WARN, "version 1 below /sys/fs/cgroup",
+		    "Limits hold, but engines do not see a guest's out-of-memory kills: boot with "
 		    "systemd.unified_cgroup_hierarchy=1");
 	else
-		set(out, KVM_PROBE_WARN, "no cgroup2 file system on /sys/fs/cgroup",
+		set(out, KVM_PROBE_WARN, "no cgroup file system on /sys/fs/cgroup",
 		    "Containers run without limits and statistics: mount -t cgroup2 none "
 		    "/sys/fs/cgroup");
 }

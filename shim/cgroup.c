@@ -1,50 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The container's cgroup on the host, in the cgroup2 hierarchy (the only one on a current system, "unified" beside the old
- * ones).
+ * The container's cgroups on the host: one in each hierarchy that there is (shim/hierarchies.h), which on a current system is one
+ * of cgroup2.
  *
  * The monitor moves itself in before it starts the vmm, so that the vmm is born there and the engine finds the container's
  * statistics where it looks for them. Limits are no business of this file, but that their controllers are passed on by the
- * cgroups above is: each one for itself, as far as those above let us.
+ * cgroups above is: each one for itself, as far as those above let us. In version 1 every cgroup has its controllers' files; only a new one
+ * of cpuset has neither CPUs nor memory, and takes no process before it has got its parent's.
  *
- * What was made must be removed even after a crash at any step, and what was not made must never be: so the file "cgroup" in
- * the state directory is written *before* the directories are made. Its first line is the hierarchy's path, the second the
- * cgroup's, the third how many of its last parts did not exist: those are removed by `delete`. A cgroup that existed is
- * entered and left alone.
+ * What is made is noted before (shim/cgroup_note.c), and removed by cgroup_remove.c. A cgroup that existed is entered and left alone.
  *
- * What is left in the cgroup is killed only if it is certain that the cgroup is this container's alone: whoever makes the
+ * What is left in a cgroup is killed only if it is certain that it is this container's alone: whoever makes the
  * innermost one marks it with its state directory's number, in an extended attribute that only root can set, and whoever enters one
  * that existed marks it as shared. (The monitor's own processes have died with its pid namespace; they only need to be waited for.)
  *
- * The path comes from config.json; it is cleaned before use, and cgroup2 has no symlinks.
+ * The path comes from config.json; it is cleaned before use, and cgroup file systems have no symlinks that lead out of them.
  */
 #include "shim/cgroup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
-#include <sys/vfs.h>
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "shim/cgroup_mark.h"
+#include "shim/cgroup_note.h"
 #include "shim/control.h"
-#include "shim/oom.h"
-#include "shim/systemd.h"
+#include "shim/hierarchies.h"
 
-#define CGROUP_FILE "cgroup"
 #define CGROUP_ATTEMPTS 16
-#define MARK_OWNER "trusted.caisson.owner"
-#define MARK_SHARED "trusted.caisson.shared"
-#define CGROUP_DEPTH_MAX 32 /* cgroups below the container's */
-#define CGROUP_EMPTY_TIMEOUT_MS 10000
-#define CGROUP_SHARED_TIMEOUT_MS 2000 /* our own are dying; whoever is not is somebody else */
 
 /* ---- names ---- */
 
@@ -73,7 +61,8 @@ static int path_append(char *out, const char *path)
 	return 0;
 }
 
-int cgroup_path(const char *configured, const char *id, const char *own, char *out, struct err *err)
+int cgroup_path(const char *configured, const char *id, const char *own, bool beside, char *out,
+		struct err *err)
 {
 	bool given = configured && configured[0];
 	int r = 0;
@@ -81,7 +70,7 @@ int cgroup_path(const char *configured, const char *id, const char *own, char *o
 	out[0] = 0;
 	if (!given || configured[0] != '/') {
 		r = path_append(out, own);
-		if (!r)
+		if (!r && beside)
 			r = path_append(out, "..");
 	}
 	if (!r)
@@ -92,45 +81,6 @@ int cgroup_path(const char *configured, const char *id, const char *own, char *o
 	if (!out[0])
 		strcpy(out, "/");
 	return 0;
-}
-
-static int own_cgroup(char *own, size_t size, struct err *err)
-{
-	cleanup_free char *text = NULL;
-	char *line;
-	ssize_t n;
-
-	n = io_read_file(AT_FDCWD, "/proc/self/cgroup", 64 << 10, &text, err);
-	if (n < 0)
-		return (int)n;
-	for (line = text; line && strncmp(line, "0::", 3);
-	     line = strchr(line, '\n'), line = line ? line + 1 : NULL)
-		;
-	if (!line)
-		return err_set(err, ENOTSUP, "there is no cgroup2 hierarchy");
-	line += 3;
-	line[strcspn(line, "\n")] = 0;
-	if (strlen(line) >= size)
-		return err_set(err, ENAMETOOLONG, "this process's cgroup has too long a path");
-	strcpy(own, line);
-	return 0;
-}
-
-/* The cgroup2 hierarchy: O_PATH descriptor, and its path */
-static int hierarchy_open(const char **path, struct err *err)
-{
-	static const char *const candidates[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
-		cleanup_close int fd = open(candidates[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-		struct statfs fs;
-
-		if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-			continue;
-		*path = candidates[i];
-		return take_fd(&fd);
-	}
-	return err_set(err, ENOTSUP, "no cgroup2 file system is mounted on /sys/fs/cgroup");
 }
 
 /* ---- making ---- */
@@ -149,43 +99,6 @@ static unsigned int count_missing(int root_fd, const char *path)
 		slash[slash == prefix] = 0;
 	}
 	return missing;
-}
-
-/* What the owner of a cgroup writes on it: no two state directories that exist have the same */
-static size_t owner_mark(int state_fd, char *out, size_t size)
-{
-	struct stat st;
-
-	if (fstat(state_fd, &st) < 0)
-		return 0;
-	return (size_t)snprintf(out, size, "%llu:%llu", (unsigned long long)st.st_dev,
-				(unsigned long long)st.st_ino);
-}
-
-/* Is the cgroup @fd one that the container of @state_fd made and nobody else has entered? */
-static bool is_only_ours(int fd, int state_fd)
-{
-	char ours[64], found[64];
-	size_t n = owner_mark(state_fd, ours, sizeof(ours));
-
-	return n && fgetxattr(fd, MARK_OWNER, found, sizeof(found)) == (ssize_t)n &&
-	       !memcmp(ours, found, n) && fgetxattr(fd, MARK_SHARED, found, sizeof(found)) < 0;
-}
-
-/* Without the right to mark it there is no owner, and nothing is killed */
-static void mark(int root_fd, const char *path, int state_fd, bool made)
-{
-	cleanup_close int fd = openat(root_fd, path + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char owner[64];
-	size_t n = owner_mark(state_fd, owner, sizeof(owner));
-
-	if (fd < 0)
-		return;
-	/* EEXIST of a second attempt may be our own */
-	if (made)
-		(void)fsetxattr(fd, MARK_OWNER, owner, n, XATTR_CREATE);
-	else if (!is_only_ours(fd, state_fd))
-		(void)fsetxattr(fd, MARK_SHARED, "1", 1, 0);
 }
 
 /*
@@ -253,8 +166,55 @@ static void enable_above(int root_fd, const char *path)
 	}
 }
 
-static int enter(int root_fd, const char *path, int state_fd, struct err *err)
+static void inherit_file(int parent_fd, int fd, const char *file)
 {
+	cleanup_free char *mine = NULL, *theirs = NULL;
+	cleanup_close int out = -1;
+
+	if (io_read_file(fd, file, 4096, &mine, NULL) < 0 || (mine[0] && mine[0] != '\n') ||
+	    io_read_file(parent_fd, file, 4096, &theirs, NULL) < 0)
+		return;
+	out = openat(fd, file, O_WRONLY | O_CLOEXEC);
+	if (out >= 0)
+		(void)io_write_full(out, theirs, strlen(theirs));
+}
+
+/* Give a cpuset that has none its parent's, from the root down */
+static void inherit_cpusets(int root_fd, const char *path)
+{
+	static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
+	char prefix[CGROUP_PATH_MAX];
+	cleanup_close int parent = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	snprintf(prefix, sizeof(prefix), "%s", path);
+	for (char *p = prefix + 1; parent >= 0 && p[-1]; p++) {
+		char end = *p;
+		int fd;
+
+		if (end && end != '/')
+			continue;
+		*p = 0;
+		fd = openat(root_fd, prefix + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(files); i++)
+			inherit_file(parent, fd, files[i]);
+		close_fd(&parent);
+		parent = fd;
+		*p = end;
+	}
+}
+
+/* What the hierarchy wants before a process can be put into the cgroup */
+static void prepare(int root_fd, const struct cgroup_place *place)
+{
+	if (!place->controllers[0])
+		enable_above(root_fd, place->path);
+	else if (controllers_have(place->controllers, "cpuset") && place->path[1])
+		inherit_cpusets(root_fd, place->path);
+}
+
+static int enter(int root_fd, const struct cgroup_place *place, int state_fd, struct err *err)
+{
+	const char *path = place->path;
 	char procs[CGROUP_PATH_MAX + 16];
 	int r = -ENOENT;
 
@@ -266,244 +226,159 @@ static int enter(int root_fd, const char *path, int state_fd, struct err *err)
 		if (r < 0)
 			continue;
 		if (path[1])
-			mark(root_fd, path, state_fd, r > 0);
-		enable_above(root_fd, path);
+			cgroup_mark(root_fd, path, state_fd, r > 0);
+		prepare(root_fd, place);
 		fd = openat(root_fd, procs, O_WRONLY | O_CLOEXEC);
 		r = fd < 0 ? -errno : io_write_full(fd, "0", 1);
 		if (r == -ENODEV)
 			r = -ENOENT;
 	}
 	if (r < 0)
-		return err_sys(err, -r, "cgroup '%s'", path);
+		return err_sys(err, -r, "cgroup '%s%s'", place->mount, path);
 	return 0;
+}
+
+/* ---- all hierarchies ---- */
+
+/* Where the container goes in each; the paths are put into @paths */
+static int plan(const struct hierarchies *hierarchies, const char *configured, const char *id,
+		char (*paths)[CGROUP_PATH_MAX], struct cgroup_note *note, struct err *err)
+{
+	*note = (struct cgroup_note){.n = hierarchies->n};
+	for (size_t i = 0; i < hierarchies->n; i++) {
+		const struct hierarchy *h = &hierarchies->items[i];
+		cleanup_close int root_fd = open(h->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		int r;
+
+		if (root_fd < 0)
+			return err_sys(err, errno, "%s", h->mount);
+		r = cgroup_path(configured, id, h->own, !h->controllers[0], paths[i], err);
+		if (r < 0)
+			return r;
+		if (strchr(paths[i], '\n') || strchr(h->mount, '\n'))
+			return err_set(err, EINVAL,
+				       "config.json: linux.cgroupsPath holds a line break");
+		note->items[i] = (struct cgroup_place){.mount = h->mount,
+						       .path = paths[i],
+						       .controllers = h->controllers,
+						       .made = count_missing(root_fd, paths[i])};
+	}
+	return 0;
+}
+
+/*
+ * systemd puts processes into its own hierarchy, cgroup2 if there is one, and into those of controllers that it was asked for;
+ * where it put this one
+ */
+static bool is_systemds(const char *controllers)
+{
+	return !controllers[0] || strcmp(controllers, "name=systemd") == 0;
+}
+
+/* One that this process may not write to is left out, as by a rootless runc */
+static int enter_all(struct cgroup_note *note, bool adopted, int state_fd, struct err *err)
+{
+	struct err why = {0};
+	size_t entered = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < note->n; i++) {
+		struct cgroup_place *place = &note->items[i];
+		cleanup_close int root_fd = open(place->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (adopted && is_systemds(place->controllers))
+			r = 0;
+		else
+			r = root_fd < 0 ? err_sys(&why, errno, "%s", place->mount)
+					: enter(root_fd, place, state_fd, &why);
+		if (r == -EACCES || r == -EPERM || r == -EROFS) {
+			log_debug("%s", why.msg);
+			place->controllers = CGROUP_UNUSED;
+		} else if (r < 0) {
+			return err_set(err, -r, "%s", why.msg);
+		}
+		entered += r == 0;
+	}
+	if (!entered)
+		return err_set(err, -r, "%s", why.msg);
+	return entered < note->n ? cgroup_note_write(state_fd, note, err) : 0;
+}
+
+static int open_first(const struct cgroup_note *note, struct err *err)
+{
+	for (size_t i = 0; i < note->n; i++) {
+		if (strcmp(note->items[i].controllers, CGROUP_UNUSED) != 0)
+			return cgroup_place_open(&note->items[i], err);
+	}
+	return err_set(err, ENOENT, "the container is in no cgroup on the host");
+}
+
+static int enter_planned(const struct hierarchies *hierarchies, const char *configured,
+			 const char *id, bool adopted, int state_fd, int *out, struct err *err)
+{
+	cleanup_free char(*paths)[CGROUP_PATH_MAX] = calloc(HIERARCHIES_MAX, sizeof(*paths));
+	struct cgroup_note note;
+	int r;
+
+	if (!paths)
+		return err_sys(err, ENOMEM, "the container's cgroups");
+	r = plan(hierarchies, configured, id, paths, &note, err);
+	if (r == 0)
+		r = cgroup_note_write(state_fd, &note, err);
+	if (r == 0)
+		r = enter_all(&note, adopted, state_fd, err);
+	if (r < 0)
+		return r;
+	*out = open_first(&note, err);
+	return *out < 0 ? *out : 0;
 }
 
 int cgroup_enter(const char *configured, const char *id, int state_fd, int *out, struct err *err)
 {
-	char own[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX], note[2 * CGROUP_PATH_MAX];
-	cleanup_close int root_fd = -1;
-	const char *root = NULL;
-	int r, n;
+	struct hierarchies hierarchies;
+	int r = hierarchies_find(&hierarchies, err);
 
-	root_fd = hierarchy_open(&root, err);
-	if (root_fd < 0)
-		return root_fd;
-	r = own_cgroup(own, sizeof(own), err);
-	if (r < 0)
-		return r;
-	r = cgroup_path(configured, id, own, path, err);
-	if (r < 0)
-		return r;
-	if (strchr(path, '\n'))
-		return err_set(err, EINVAL, "config.json: linux.cgroupsPath holds a line break");
-	n = snprintf(note, sizeof(note), "%s\n%s\n%u\n", root, path, count_missing(root_fd, path));
-	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
-	if (r < 0)
-		return r;
-	r = enter(root_fd, path, state_fd, err);
-	if (r < 0)
-		return r;
-	*out = openat(root_fd, path[1] ? path + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return *out < 0 ? err_sys(err, errno, "cgroup '%s'", path) : 0;
+	if (r == 0)
+		r = enter_planned(&hierarchies, configured, id, false, state_fd, out, err);
+	hierarchies_release(&hierarchies);
+	return r;
+}
+
+static const char *own_scope(const struct hierarchies *hierarchies)
+{
+	const char *own = NULL;
+
+	for (size_t i = 0; i < hierarchies->n; i++) {
+		const struct hierarchy *h = &hierarchies->items[i];
+
+		if (is_systemds(h->controllers))
+			own = h->own;
+	}
+	return own;
 }
 
 int cgroup_adopt(int state_fd, int *out, struct err *err)
 {
-	char own[CGROUP_PATH_MAX], note[2 * CGROUP_PATH_MAX];
-	cleanup_close int root_fd = -1;
-	const char *root = NULL;
-	int r, n;
+	struct hierarchies hierarchies;
+	const char *own;
+	int r = hierarchies_find(&hierarchies, err);
 
-	root_fd = hierarchy_open(&root, err);
-	if (root_fd < 0)
-		return root_fd;
-	r = own_cgroup(own, sizeof(own), err);
 	if (r < 0)
 		return r;
-	n = snprintf(note, sizeof(note), "%s\n%s\n0\n", root, own);
-	r = io_write_file(state_fd, CGROUP_FILE, note, (size_t)n, 0600, err);
-	if (r < 0)
-		return r;
-	*out = openat(root_fd, own[1] ? own + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return *out < 0 ? err_sys(err, errno, "cgroup '%s'", own) : 0;
-}
-
-/* ---- removing ---- */
-
-/* Reading re-arms poll(2) on the file */
-static bool is_populated(int events_fd)
-{
-	char text[256];
-	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return false;
-	text[n] = 0;
-	return strstr(text, "populated 1");
-}
-
-static int kill_all(int fd, const char *path, struct err *err)
-{
-	cleanup_close int kill_fd = openat(fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	int r = kill_fd < 0 ? -errno : io_write_full(kill_fd, "1", 1);
-
-	return r < 0 ? err_sys(err, -r, "cgroup '/%s': killing what is left in it", path) : 0;
-}
-
-/*
- * Kill what is in the cgroup, if it is only ours, and wait until it is empty: the kernel marks cgroup.events as changed.
- * Return: 0, -errno, or 1 when others are in it
- */
-static int empty(int root_fd, const char *path, int state_fd, struct err *err)
-{
-	uint64_t now = io_now_ms(), deadline;
-	cleanup_close int fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_close int events_fd = -1;
-	bool ours;
-	int r;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : err_sys(err, errno, "cgroup '/%s'", path);
-	events_fd = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	if (events_fd < 0 || !is_populated(events_fd))
-		return 0;
-	ours = is_only_ours(fd, state_fd);
-	deadline = now + (ours ? CGROUP_EMPTY_TIMEOUT_MS : CGROUP_SHARED_TIMEOUT_MS);
-	r = ours ? kill_all(fd, path, err) : 0;
-	if (r < 0)
-		return r;
-	for (; is_populated(events_fd) && now < deadline; now = io_now_ms()) {
-		struct pollfd change = {.fd = events_fd, .events = POLLPRI};
-
-		(void)poll(&change, 1, (int)(deadline - now));
-	}
-	if (is_populated(events_fd) && !ours)
-		return 1;
-	if (is_populated(events_fd))
-		return err_set(err, EBUSY, "cgroup '/%s': processes in it do not end", path);
-	return 0;
-}
-
-/* The cgroups that somebody made below @name in @dirfd, from the leaves up; rmdir of the parent says what is left */
-static void remove_children(int dirfd, const char *name, unsigned int depth)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-
-	if (!dir) {
-		close_fd(&fd);
-		return;
-	}
-	while ((entry = readdir(dir))) {
-		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") ||
-		    !strcmp(entry->d_name, ".."))
-			continue;
-		if (depth < CGROUP_DEPTH_MAX)
-			remove_children(fd, entry->d_name, depth + 1);
-		(void)unlinkat(fd, entry->d_name, AT_REMOVEDIR);
-	}
-	(void)closedir(dir);
-}
-
-/* rmdir the last @made parts of @path, a parent only if nobody uses it; the innermost with all below it */
-static int remove_parts(int root_fd, char *path, unsigned int made, struct err *err)
-{
-	if (made && path[0])
-		remove_children(root_fd, path, 0);
-	for (unsigned int i = 0; i < made && path[0]; i++) {
-		char *slash = strrchr(path, '/');
-
-		if (unlinkat(root_fd, path, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-			if (i == 0)
-				return err_sys(err, errno, "cgroup '/%s': removing it", path);
-			return 0;
-		}
-		if (!slash)
-			break;
-		*slash = 0;
-	}
-	return 0;
-}
-
-/* Split the note into its three lines; false when it is none of ours */
-static bool parse_note(char *text, char **root, char **path, unsigned int *made)
-{
-	char *end;
-
-	*root = strsep(&text, "\n");
-	*path = strsep(&text, "\n");
-	if (!*path || !text || (*root)[0] != '/' || (*path)[0] != '/' || strstr(*path, "/../"))
-		return false;
-	*made = (unsigned int)strtoul(text, &end, 10);
-	return *end == '\n';
+	own = own_scope(&hierarchies);
+	r = own ? enter_planned(&hierarchies, own, NULL, true, state_fd, out, err)
+		: err_set(err, ENOTSUP, "systemd has no cgroup hierarchy on this host");
+	hierarchies_release(&hierarchies);
+	return r;
 }
 
 int monitor_cgroup_open(int state_fd, struct err *err)
 {
-	cleanup_free char *text = NULL;
-	cleanup_close int root_fd = -1;
-	char *root, *path;
-	unsigned int made;
-	ssize_t n = io_read_file(state_fd, CGROUP_FILE, 3 * CGROUP_PATH_MAX, &text, err);
-	int fd;
+	struct cgroup_note note;
+	int r = cgroup_note_read(state_fd, &note, err);
 
-	if (n < 0)
-		return (int)n;
-	if (!parse_note(text, &root, &path, &made))
-		return err_set(err, EINVAL, "the state directory's note of the cgroup is damaged");
-	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root_fd < 0)
-		return err_sys(err, errno, "%s", root);
-	fd = openat(root_fd, path[1] ? path + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? err_sys(err, errno, "cgroup '%s'", path) : fd;
-}
-
-/* In a cgroup that is not ours to remove, too */
-static void remove_remnants(int root_fd, const char *path)
-{
-	cleanup_close int fd = openat(root_fd, path[1] ? path + 1 : ".",
-				      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0)
-		oom_clean(fd);
-}
-
-int monitor_cgroup_remove(int state_fd, struct err *err)
-{
-	cleanup_free char *text = NULL;
-	cleanup_close int root_fd = -1;
-	char *root, *path;
-	unsigned int made;
-	ssize_t n;
-	int r;
-
-	r = systemd_scope_stop(state_fd, err);
-	if (r < 0)
-		return r;
-	n = io_read_file(state_fd, CGROUP_FILE, 3 * CGROUP_PATH_MAX, &text, err);
-	if (n == -ENOENT)
-		return 0;
-	if (n < 0)
-		return (int)n;
-	if (!parse_note(text, &root, &path, &made))
-		return err_set(err, EINVAL, "the state directory's note of the cgroup is damaged");
-	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root_fd < 0)
-		return err_sys(err, errno, "%s", root);
-	remove_remnants(root_fd, path);
-	if (made) {
-		r = empty(root_fd, path + 1, state_fd, err);
-		if (r < 0)
-			return r;
-		if (r > 0) {
-			log_info("Others are in the cgroup '%s', leaving it", path);
-			made = 0;
-		}
-		r = remove_parts(root_fd, path + 1, made, err);
-		if (r < 0)
-			return r;
-	}
-	(void)unlinkat(state_fd, CGROUP_FILE, 0);
-	return 0;
+	if (r == 0)
+		r = open_first(&note, err);
+	cgroup_note_release(&note);
+	return r;
 }

@@ -21,6 +21,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "oci/limits.h"
+#include "shim/cgroup_note.h"
 #include "shim/control.h"
 #include "shim/monitor.h"
 #include "shim/systemd.h"
@@ -65,33 +66,68 @@ static const char *drop_unavailable(struct limits *limits, const char *controlle
 	return dropped;
 }
 
-int limits_host(int cgroup_fd, const struct oci_resources *resources,
-		const struct limits_machine *machine, struct limits *undo, struct err *err)
+static void warn_dropped(const char *file)
+{
+	if (file)
+		log_warn("The container's cgroup on the host has no '%s': its limit holds "
+			 "in the guest only",
+			 file);
+}
+
+static int host_unified(int cgroup_fd, const struct oci_resources *resources,
+			const struct limits_machine *machine, struct limits *undo, struct err *err)
 {
 	cleanup_free char *controllers = NULL;
 	struct limits limits = {0};
-	const char *dropped;
 	char name[128];
 	int r = limits_plan(resources, LIMITS_HOST, machine, &limits, err);
 
-	if (r == 0 &&
-	    io_read_file(cgroup_fd, "cgroup.controllers", 4096, &controllers, NULL) >= 0) {
-		dropped = drop_unavailable(&limits, controllers, name, sizeof(name));
-		if (dropped)
-			log_warn("The container's cgroup on the host has no '%s': its limit holds "
-				 "in the guest only",
-				 dropped);
-	}
+	if (r == 0 && io_read_file(cgroup_fd, "cgroup.controllers", 4096, &controllers, NULL) >= 0)
+		warn_dropped(drop_unavailable(&limits, controllers, name, sizeof(name)));
 	if (r == 0)
 		r = limits_apply(cgroup_fd, &limits, undo, err);
 	limits_release(&limits);
 	return r;
 }
 
+static int host_v1(const struct cgroup_note *note, const struct oci_resources *resources,
+		   const struct limits_machine *machine, struct limits *undo, struct err *err)
+{
+	cleanup_free char *dropped = NULL;
+	struct limits limits = {0};
+	int r = limits_plan_v1(resources, machine, &limits, err);
+
+	if (r == 0)
+		r = limits_place_v1(&limits, note, &dropped, err);
+	warn_dropped(dropped);
+	if (r == 0 && resources->unified.n)
+		log_warn("linux.resources.unified: cgroup v1 has no such files: it holds in the "
+			 "guest only");
+	if (r == 0)
+		r = limits_apply(AT_FDCWD, &limits, undo, err);
+	limits_release(&limits);
+	return r;
+}
+
+int limits_host(int state_fd, int cgroup_fd, const struct oci_resources *resources,
+		const struct limits_machine *machine, struct limits *undo, struct err *err)
+{
+	struct cgroup_note note;
+	int r = cgroup_note_read(state_fd, &note, err);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = r == 0 && cgroup_note_is_v1(&note)
+		    ? host_v1(&note, resources, machine, undo, err)
+		    : host_unified(cgroup_fd, resources, machine, undo, err);
+	cgroup_note_release(&note);
+	return r;
+}
+
 int monitor_cgroup_limit(int state_fd, int cgroup_fd, const struct oci_resources *resources,
 			 const struct limits_machine *machine, struct limits *undo, struct err *err)
 {
-	int r = limits_host(cgroup_fd, resources, machine, undo, err);
+	int r = limits_host(state_fd, cgroup_fd, resources, machine, undo, err);
 
 	if (r < 0)
 		return r;
@@ -153,7 +189,7 @@ int limits_open(struct shim *s, int cgroup_fd, struct err *err)
 	int r = 0;
 
 	if (cgroup_fd >= 0)
-		r = limits_host(cgroup_fd, resources, &machine, NULL, err);
+		r = limits_host(s->state_fd, cgroup_fd, resources, &machine, NULL, err);
 	else if (has_limits(resources, &machine))
 		log_warn("The container has no cgroup on the host: its limits hold in the guest "
 			 "only");

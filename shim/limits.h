@@ -8,11 +8,25 @@
 #include "lib/err.h"
 #include "oci/limits.h"
 
+struct cgroup_note;
 struct shim;
 
-/** limits_host() - Write the host's side of @resources to @cgroup_fd; @undo as for limits_apply() */
-int limits_host(int cgroup_fd, const struct oci_resources *resources,
+/**
+ * limits_host() - Write the host's side of @resources to the container's cgroups, as the note in @state_fd has them
+ * @cgroup_fd:	Its cgroup of version 2, if it is that
+ * @undo:	As for limits_apply()
+ */
+int limits_host(int state_fd, int cgroup_fd, const struct oci_resources *resources,
 		const struct limits_machine *machine, struct limits *undo, struct err *err);
+
+/**
+ * limits_place_v1() - Turn the files of limits_plan_v1() into paths below the cgroups of @note; what no hierarchy is there for is taken out
+ * @dropped:	Set to the file of such a one for a warning, the caller's, else untouched
+ *
+ * Return: 0, -ENOTSUP for what only the host could have done, -ENOMEM.
+ */
+int limits_place_v1(struct limits *limits, const struct cgroup_note *note, char **dropped,
+		    struct err *err);
 
 /**
  * limits_open() - Limit this process's cgroup for the guest, its descriptors for the vmm; give it the container's oom_score_adj

@@ -224,13 +224,13 @@ static ssize_t read_unit(int state_fd, char **out, struct err *err)
 	return n;
 }
 
-/* "FILE=VALUE", with what the kernel made of the value; NULL without */
+/* "FILE=VALUE", with what the kernel made of the value; NULL without, and for a path: systemd's properties are version 2's */
 static char *read_limit(int cgroup_fd, const char *file)
 {
 	cleanup_free char *value = NULL;
 	char *text;
 
-	if (io_read_file(cgroup_fd, file, 4096, &value, NULL) < 0)
+	if (strchr(file, '/') || io_read_file(cgroup_fd, file, 4096, &value, NULL) < 0)
 		return NULL;
 	return asprintf(&text, "%s=%.*s", file, (int)strcspn(value, "\n"), value) < 0 ? NULL : text;
 }

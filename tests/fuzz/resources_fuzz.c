@@ -28,12 +28,13 @@ static void check_values(const struct oci_resources *r)
 	}
 }
 
-static void check_plan(const struct oci_resources *resources, enum limits_side side,
+static void check_plan(const struct oci_resources *resources, enum limits_side side, bool is_v1,
 		       const struct limits_machine *machine)
 {
 	struct limits limits = {0};
 	struct err err = {0};
-	int r = limits_plan(resources, side, machine, &limits, &err);
+	int r = is_v1 ? limits_plan_v1(resources, machine, &limits, &err)
+		      : limits_plan(resources, side, machine, &limits, &err);
 
 	if (r < 0 && (r != -EINVAL || !err.msg[0]))
 		abort();
@@ -57,8 +58,9 @@ static void check_plans(const struct oci_resources *resources)
 		{64u << 20, 1}, {INT64_MAX / 2, 254}, {0, 0}};
 
 	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
-		check_plan(resources, LIMITS_GUEST, &machines[i]);
-		check_plan(resources, LIMITS_HOST, &machines[i]);
+		check_plan(resources, LIMITS_GUEST, false, &machines[i]);
+		check_plan(resources, LIMITS_HOST, false, &machines[i]);
+		check_plan(resources, LIMITS_HOST, true, &machines[i]);
 	}
 }
 

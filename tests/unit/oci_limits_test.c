@@ -134,6 +134,63 @@ static void describe(const struct limits *limits, char *out, size_t size)
 	}
 }
 
+static void plan_v1(const char *json, char *out, size_t size)
+{
+	CLEANUP(oci_resources) struct oci_resources *resources = NULL;
+	struct limits limits;
+	struct err err = {0};
+
+	if (oci_resources_parse(json, strlen(json), &resources, &err) < 0 ||
+	    limits_plan_v1(resources, &machine, &limits, &err) < 0)
+		fail_msg("%s", err.msg);
+	describe(&limits, out, size);
+	limits_release(&limits);
+}
+
+static const struct {
+	const char *json, *host;
+} plans_v1[] = {
+	{"{}", ""},
+	{"{\"pids\":{\"limit\":10}}", "pids.max=76"},
+	{"{\"pids\":{\"limit\":-1}}", "pids.max=max"},
+	{"{\"memory\":{\"limit\":1048576}}", "memory.limit_in_bytes=203948032"},
+	{"{\"memory\":{\"limit\":-1}}",
+	 "memory.limit_in_bytes=-1~ memory.memsw.limit_in_bytes=-1? memory.limit_in_bytes=-1"},
+	{"{\"memory\":{\"limit\":4096,\"swap\":8192,\"reservation\":100}}",
+	 "memory.limit_in_bytes=203948032~ memory.memsw.limit_in_bytes=203952128 "
+	 "memory.limit_in_bytes=203948032 memory.soft_limit_in_bytes=100"},
+	{"{\"memory\":{\"limit\":4096,\"swap\":4096}}",
+	 "memory.limit_in_bytes=203948032~ memory.memsw.limit_in_bytes=203948032? "
+	 "memory.limit_in_bytes=203948032"},
+	{"{\"cpu\":{\"shares\":300,\"cpus\":\"0-1\",\"mems\":\"0\"}}",
+	 "cpu.shares=300 cpuset.cpus=0-1 cpuset.mems=0"},
+	{"{\"cpu\":{\"quota\":5000,\"period\":20000,\"burst\":7,\"idle\":1}}",
+	 "cpu.idle=1 cpu.cfs_burst_us=7~ cpu.cfs_period_us=20000~ cpu.cfs_quota_us=5000 "
+	 "cpu.cfs_period_us=20000 cpu.cfs_burst_us=7"},
+	{"{\"cpu\":{\"period\":20000}}", "cpu.cfs_period_us=20000"},
+	{"{\"cpu\":{\"quota\":-5}}", "cpu.cfs_quota_us=-1"},
+	{"{\"blockIO\":{\"weight\":50,\"weightDevice\":[{\"major\":8,\"minor\":0,\"weight\":20}],"
+	 "\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":1,\"rate\":1000}],"
+	 "\"throttleWriteIOPSDevice\":[{\"major\":8,\"minor\":2,\"rate\":9}]}}",
+	 "blkio.bfq.weight=50| blkio.weight=50 blkio.bfq.weight_device=8:0 20| "
+	 "blkio.weight_device=8:0 20? "
+	 "blkio.throttle.read_bps_device=8:1 1000 blkio.throttle.write_iops_device=8:2 9"},
+	{"{\"unified\":{\"memory.high\":\"1000000\"},\"hugepageLimits\":[{\"pageSize\":\"2MB\","
+	 "\"limit\":0}]}",
+	 ""},
+};
+
+static void test_plans_v1(void **state)
+{
+	char text[1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(plans_v1) / sizeof(plans_v1[0]); i++) {
+		plan_v1(plans_v1[i].json, text, sizeof(text));
+		assert_string_equal(text, plans_v1[i].host);
+	}
+}
+
 static int plan(const char *json, enum limits_side side, char *out, size_t size, struct err *err)
 {
 	CLEANUP(oci_resources) struct oci_resources *resources = NULL;
@@ -438,6 +495,7 @@ int main(void)
 		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_plans),
+		cmocka_unit_test(test_plans_v1),
 		cmocka_unit_test(test_bad_plans),
 		cmocka_unit_test(test_plan_memory),
 		cmocka_unit_test(test_without_effect),

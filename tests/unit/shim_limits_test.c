@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "shim/cgroup_note.h"
 #include "shim/control.h"
 #include "shim/limits.h"
 
@@ -108,11 +110,74 @@ static void test_missing_file(void **state)
 	assert_int_equal(undo.n, 0);
 }
 
+/* ---- version 1 ---- */
+
+#define NOTE                                                                          \
+	"%s\n/mem\n0\nmemory\n%s\n/\n0\ncpu,cpuacct\n/no/such\n/x\n0\n" CGROUP_UNUSED \
+	"\n%s\n/sd\n0\n"                                                              \
+	"name=systemd\n"
+
+static void put_note(void)
+{
+	char note[1024];
+
+	snprintf(note, sizeof(note), NOTE, dir, dir, dir);
+	put("cgroup", note);
+	assert_int_equal(mkdirat(dir_fd, "mem", 0700), 0);
+	put("mem/memory.limit_in_bytes", "100\n");
+	put("mem/memory.memsw.limit_in_bytes", "200\n");
+	put("cpu.shares", "1024\n");
+}
+
+static void test_v1(void **state)
+{
+	struct limits undo = {0};
+	struct err err = {0};
+
+	(void)state;
+	put_note();
+	assert_int_equal(
+		limit("{\"pids\":{\"limit\":5},\"memory\":{\"limit\":4096,\"swap\":8192},\"cpu\":{"
+		      "\"shares\":512,\"cpus\":\"0\"},\"unified\":{\"cpu.weight\":\"7\"}}",
+		      &undo, &err),
+		0);
+	assert_file("mem/memory.limit_in_bytes", "202899456");
+	assert_file("mem/memory.memsw.limit_in_bytes", "202903552");
+	assert_file("cpu.shares", "512");
+	assert_file("cpu.weight", "100\n");
+	monitor_cgroup_restore(dir_fd, dir_fd, &undo);
+	limits_release(&undo);
+	assert_file("mem/memory.limit_in_bytes", "100");
+	assert_file("mem/memory.memsw.limit_in_bytes", "200");
+	assert_file("cpu.shares", "1024");
+}
+
+static void test_v1_needs_the_host(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	put_note();
+	assert_int_equal(limit("{\"cpu\":{\"shares\":512},\"blockIO\":{\"throttleReadBpsDevice\":[{"
+			       "\"major\":8,\"minor\":0,\"rate\":1}]}}",
+			       NULL, &err),
+			 -ENOTSUP);
+	assert_non_null(strstr(err.msg, "blkio.throttle.read_bps_device"));
+	assert_file("cpu.shares", "1024\n");
+	/* The controller is there, what it should have is not; what was written before is back */
+	assert_int_equal(limit("{\"memory\":{\"limit\":4096},\"cpu\":{\"idle\":1}}", NULL, &err),
+			 -ENOENT);
+	assert_non_null(strstr(err.msg, "cpu.idle"));
+	assert_file("mem/memory.limit_in_bytes", "100");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_missing_controllers, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_missing_file, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_v1, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_v1_needs_the_host, make_dir, remove_dir),
 	};
 
 	log_set_fd(-1);
